@@ -1,0 +1,105 @@
+"""Opening a data set by what is there: picture files, webdataset tars, parquet tables, or synthetic pictures."""
+
+from pathlib import Path
+from typing import Literal
+
+from vtok.data.files import expand_home, expand_pattern, find_files, fixed_folder, is_pattern, look_at
+from vtok.data.pictures import PICTURE_EXTENSIONS
+from vtok.data.sources.base import Source
+from vtok.data.sources.folder import FolderSource
+from vtok.data.sources.parquet import ParquetSource
+from vtok.data.sources.split import Subset, is_held_out
+from vtok.data.sources.synthetic import SyntheticSource
+from vtok.data.sources.tar import TarSource
+from vtok.errors import DataError
+
+Kind = Literal["auto", "folder", "tar", "parquet", "synthetic"]
+Split = Literal["all", "train", "held_out"]
+
+_SOURCES: dict[str, type[FolderSource] | type[TarSource] | type[ParquetSource]] = {
+    "folder": FolderSource,
+    "tar": TarSource,
+    "parquet": ParquetSource,
+}
+_EXTENSIONS = {
+    "folder": PICTURE_EXTENSIONS,
+    "tar": frozenset({".tar"}),
+    "parquet": frozenset({".parquet"}),
+}
+_ENDING = {"folder": "jpg", "tar": "tar", "parquet": "parquet"}
+_CALLED = {"folder": "pictures (.png, .jpg, .webp, ...)", "tar": "webdataset tars (.tar)", "parquet": "parquet tables (.parquet)"}
+
+
+def open_source(
+    path: str | Path,
+    *,
+    kind: Kind = "auto",
+    split: Split = "all",
+    seed: int = 0,
+    num_synthetic: int = 64,
+    synthetic_size: tuple[int, int] = (64, 64),
+) -> Source:
+    """Open a data set of pictures.
+
+    Args:
+        path: a file, a folder (searched to any depth) or a pattern such as `shards/train-{000..127}.tar`; unused for synthetic pictures.
+        kind: what to look for; "auto" takes what is there and refuses a mixture.
+        split: "held_out" is the twentieth of samples whose file name has a crc32 that divides by 20, "train" the rest.
+        seed: of the synthetic pictures; so are the next two.
+        num_synthetic: how many.
+        synthetic_size: height, width in pixels.
+
+    Raises:
+        DataError: nothing there, no picture found, a mixture of kinds, a damaged tar or table, or an empty split.
+        MissingExtraError: parquet without pyarrow.
+    """
+    if kind == "synthetic":
+        return _split(SyntheticSource(num_synthetic, synthetic_size, seed=seed), split)
+    place = expand_home(path)
+    wanted: list[str] = ["folder", "tar", "parquet"] if kind == "auto" else [kind]
+    found = {k: files for k in wanted if (files := _find(place, _EXTENSIONS[k]))}
+    if len(found) != 1:
+        raise DataError(_complaint(path, wanted, found))
+    found_kind, files = found.popitem()
+    source = _SOURCES[found_kind](files, root=_root(place), name=str(path))
+    if not len(source):
+        raise DataError(f"{path}: the {_CALLED[found_kind]} in it hold no picture")
+    return _split(source, split)
+
+
+def _find(place: Path, extensions: frozenset[str]) -> list[Path]:
+    there = look_at(place)
+    if there == "folder":
+        return find_files(place, extensions)
+    if there == "file":
+        matches = [place]
+    elif is_pattern(str(place)):
+        matches = expand_pattern(str(place))
+    else:
+        raise DataError(f"{place}: no such file or folder")
+    folders = [file for match in matches if match.is_dir() for file in find_files(match, extensions)]
+    return sorted({*folders, *(match for match in matches if match.is_file() and match.suffix.lower() in extensions)})
+
+
+def _root(place: Path) -> Path:
+    there = look_at(place)
+    if there == "folder":
+        return place
+    return place.parent if there == "file" else fixed_folder(str(place))
+
+
+def _complaint(path: str | Path, wanted: list[str], found: dict[str, list[Path]]) -> str:
+    if not found:
+        return f"{path}: no picture found; looked for {', '.join(_CALLED[k] for k in wanted)}"
+    counts = ", ".join(f"{len(files)} {_CALLED[k]}" for k, files in found.items())
+    example = f"{path}/**/*.{_ENDING[list(found)[-1]]}"
+    return f"{path}: holds {counts}; say which by the kind ({', '.join(found)}) or by a pattern such as {example!r}"
+
+
+def _split(source: Source, split: Split) -> Source:
+    if split == "all":
+        return source
+    indices = [i for i in range(len(source)) if is_held_out(source.key(i)) == (split == "held_out")]
+    if not indices:
+        raise DataError(f"{source.name}: none of its {len(source)} pictures belongs to the {split.replace('_', '-')} part; add pictures")
+    return Subset(source, indices, name=f"{source.name} ({split.replace('_', '-')} part)")
