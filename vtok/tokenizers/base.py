@@ -1,0 +1,262 @@
+"""The contracts of a tokenizer: strings of tokens, and the class that makes and reads them."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from vtok.errors import LengthError, UnsupportedError
+from vtok.models.decoders import Decoded, DecodeOptions
+from vtok.models.quantizers import Quantized
+from vtok.tokenizers.pretrained import Pretrained
+from vtok.tokenizers.spec import TokenSpec
+from vtok.tokenizers.tiles import cut_tiles, stitch_tiles
+
+__all__ = ["DecodeOptions", "Tokenizer", "Tokens"]
+
+TILES_AT_ONCE = 64  # tiles of a grid that go through a network together, so that memory does not grow with the picture
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """A batch of token strings, each with its own length.
+
+    Args:
+        ids: (batch, position, codebook) int64; ids beyond a length are 0 and mean nothing.
+        lengths: (batch,) int64, 1..max_tokens.
+        spec: what the ids mean.
+
+    Raises:
+        ValueError: shapes or types that contradict each other.
+    """
+
+    ids: Tensor
+    lengths: Tensor
+    spec: TokenSpec
+
+    def __post_init__(self) -> None:
+        if self.ids.ndim != 3 or self.ids.shape[2] != len(self.spec.codebook_sizes) or self.ids.dtype != torch.int64:
+            wanted = f"(batch, position, {len(self.spec.codebook_sizes)}) int64"
+            raise ValueError(f"ids must be {wanted}, got {tuple(self.ids.shape)} {self.ids.dtype}")
+        if self.lengths.shape != self.ids.shape[:1] or self.lengths.dtype != torch.int64:
+            raise ValueError(f"lengths must be ({len(self.ids)},) int64, got {tuple(self.lengths.shape)} {self.lengths.dtype}")
+        if len(self.lengths) and not 1 <= int(self.lengths.min()) <= int(self.lengths.max()) <= self.ids.shape[1]:
+            raise ValueError(f"lengths must be 1 to {self.ids.shape[1]}, got {int(self.lengths.min())} to {int(self.lengths.max())}")
+
+    @classmethod
+    def full(cls, ids: Tensor, spec: TokenSpec) -> Self:
+        """Strings that all have as many tokens as `ids` (B, P, K) has positions."""
+        return cls(ids, torch.full((len(ids),), ids.shape[1], dtype=torch.int64, device=ids.device), spec)
+
+    def prefix(self, n: int | Tensor) -> Self:
+        """Keep the first n tokens of each string: min(length, n) for an int, one length each for a tensor (batch,).
+
+        Raises:
+            LengthError: n exceeds the longest string, or is a length that does not decode.
+        """
+        longest = int(self.lengths.max())
+        if isinstance(n, int):
+            if n > longest:
+                raise LengthError(f"prefix of {n} asked, the longest string has {longest} tokens")
+            wanted = torch.full_like(self.lengths, self.spec.check_length(n))
+        else:
+            wanted = n.to(self.lengths)
+            for length in set(wanted.tolist()):
+                self.spec.check_length(length)
+            if wanted.shape != self.lengths.shape or bool((wanted > self.lengths).any()):
+                raise LengthError(f"prefixes of {wanted.tolist()} asked, the strings have {self.lengths.tolist()} tokens")
+        lengths = torch.minimum(self.lengths, wanted)
+        ids = self.ids[:, : int(lengths.max())]
+        kept = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]  # (B, P)
+        return replace(self, ids=ids * kept[..., None], lengths=lengths)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int | slice | Tensor) -> Self:
+        """Some of the strings; an int gives a batch of one."""
+        if isinstance(index, int):
+            index = slice(index, index + 1 or None)
+        return replace(self, ids=self.ids[index], lengths=self.lengths[index])
+
+    @classmethod
+    def cat(cls, parts: Sequence[Self]) -> Self:
+        """Join batches of strings of one spec; shorter ones are filled with zeros.
+
+        Raises:
+            ValueError: no parts, or parts of different specs.
+        """
+        if not parts or any(p.spec != parts[0].spec for p in parts):
+            raise ValueError("cat needs at least one batch, all of one spec")
+        longest = max(p.ids.shape[1] for p in parts)
+        ids = [nn.functional.pad(p.ids, (0, 0, 0, longest - p.ids.shape[1])) for p in parts]
+        return cls(torch.cat(ids), torch.cat([p.lengths for p in parts]), parts[0].spec)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same strings on another device."""
+        return replace(self, ids=self.ids.to(device), lengths=self.lengths.to(device))
+
+    def flat(self) -> Tensor:
+        """Ids as (batch, position * codebook), sub-tokens of one position side by side."""
+        return self.ids.flatten(1)
+
+
+class Tokenizer(Pretrained, ABC):
+    """A family of discrete tokenizers: pictures to strings of tokens and back.
+
+    A family sets `family`, `spec`, `decode_options` (the `DecodeOptions` it has) and `sees_neighbours` (whether a tile of a grid comes out
+    otherwise than alone), and fills in `latents`, `quantize`, `lookup`, `reconstruct`, `code_state` and `tiny`;
+    one that sees across tiles overrides `encode_grid`, `encode_grid_with_errors` and `decode_grid` too.
+    """
+
+    family: ClassVar[str]
+    decode_options: ClassVar[frozenset[str]] = frozenset()
+    sees_neighbours: ClassVar[bool] = False
+    spec: TokenSpec
+
+    @classmethod
+    @abstractmethod
+    def tiny(cls) -> Self:
+        """A very small model with seeded random weights, for tests of the whole chain."""
+
+    @abstractmethod
+    def code_state(self) -> Mapping[str, Tensor]:
+        """The tensors that give ids their meaning: codebooks and what maps them to latents."""
+
+    @abstractmethod
+    def latents(self, images: Tensor) -> Tensor:
+        """Images (B, 3, *input_size) in [0, 1] to latents (B, N, D) before quantisation."""
+
+    @abstractmethod
+    def quantize(self, latents: Tensor) -> Quantized:
+        """Latents (B, N, D) to vectors, ids and losses."""
+
+    @abstractmethod
+    def lookup(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Vectors (B, N, D) of the first `lengths` (B,) positions of ids (B, P, K)."""
+
+    @abstractmethod
+    def reconstruct(self, vectors: Tensor, lengths: Tensor, options: DecodeOptions) -> Decoded:
+        """Vectors (B, N, D) of strings cut to `lengths` (B,) to pictures."""
+
+    @property
+    def code_digest(self) -> str:
+        """SHA-256 in hex of the spec and of `code_state()`: equal digests read each other's ids."""
+        digest = hashlib.sha256(json.dumps(self.spec.to_json(), sort_keys=True).encode())
+        for name, value in sorted(self.code_state().items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def spec_for(self, height: int, width: int) -> TokenSpec:
+        """The spec at another input size.
+
+        Raises:
+            UnsupportedError: the family does not take that size; the message names the sizes it takes.
+        """
+        if (height, width) != self.spec.input_size:
+            raise UnsupportedError(f"{self.family} takes {_size(self.spec.input_size)} pixels, not {_size((height, width))}")
+        return self.spec
+
+    @torch.no_grad()
+    def encode(self, images: Tensor, num_tokens: int | None = None) -> Tokens:
+        """Images (B, 3, *input_size) float in [0, 1] to strings of `num_tokens` tokens, all when None; deterministic.
+
+        Raises:
+            ValueError: images of another shape, type or range.
+            LengthError: a number of tokens that does not decode.
+        """
+        spec = self.spec_for(*self._check_images(images))
+        return _prefix(Tokens.full(self.quantize(self.latents(images)).ids, spec), num_tokens)
+
+    @torch.no_grad()
+    def decode(self, tokens: Tokens, options: DecodeOptions = DecodeOptions()) -> Tensor:  # noqa: B008 - frozen
+        """Strings to pictures (B, 3, *output_size) float in [0, 1].
+
+        Raises:
+            ValueError: tokens of another spec.
+            UnsupportedError: an option that this family does not have.
+        """
+        self._check_decode(tokens, options)
+        vectors = self.lookup(tokens.ids, tokens.lengths)
+        return self.reconstruct(vectors, tokens.lengths, options).pictures.clamp(0, 1)
+
+    def encode_grid(self, images: Tensor, num_tokens: int | None = None) -> Tokens:
+        """Images (B, 3, rows * h, cols * w) to a batch of B * rows * cols strings, row by row."""
+        self._check_grid(images)
+        tiles = cut_tiles(images, self.spec.input_size)
+        return Tokens.cat([self.encode(part, num_tokens) for part in torch.split(tiles, TILES_AT_ONCE)])
+
+    @torch.no_grad()
+    def encode_grid_with_errors(self, images: Tensor) -> tuple[Tokens, Tensor]:
+        """`encode_grid` at full length, and what each prefix leaves undone, for rate control.
+
+        Returns:
+            tokens, and errors (B * rows * cols, 1 + len(prefix_lengths)) float32: the squared error of no token and of each
+            decodable prefix, in the latents, on one scale for all tiles.
+        """
+        self._check_grid(images)
+        ids, errors = [], []
+        for part in torch.split(cut_tiles(images, self.spec.input_size), TILES_AT_ONCE):
+            latents = self.latents(part)
+            ids.append(self.quantize(latents).ids)
+            vectors = (self.lookup(ids[-1], ids[-1].new_full((len(part),), n)) for n in self.spec.prefix_lengths)
+            left = [latents, *(latents - v for v in vectors)]
+            errors.append(torch.stack([x.float().square().flatten(1).sum(1) for x in left], 1))
+        return Tokens.full(torch.cat(ids), self.spec), torch.cat(errors)
+
+    @torch.no_grad()
+    def decode_grid(
+        self,
+        tokens: Tokens,
+        rows: int,
+        cols: int,
+        options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
+        *,
+        origin: tuple[int, int] = (0, 0),  # noqa: ARG002 - for families that draw noise by place in the picture
+    ) -> Tensor:
+        """A batch of B * rows * cols strings to pictures (B, 3, rows * h, cols * w) in [0, 1].
+
+        Args:
+            origin: tile row and column of the first string in the whole picture.
+        """
+        starts = range(0, len(tokens), TILES_AT_ONCE)
+        return stitch_tiles(torch.cat([self.decode(tokens[i : i + TILES_AT_ONCE], options) for i in starts]), rows, cols)
+
+    def _check_grid(self, images: Tensor) -> None:
+        height, width = self._check_images(images)
+        if height % self.spec.input_size[0] or width % self.spec.input_size[1]:
+            raise ValueError(f"{_size((height, width))} pixels are not a whole number of tiles of {_size(self.spec.input_size)}")
+
+    def _check_images(self, images: Tensor) -> tuple[int, int]:
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point() or images.shape[0] < 1:
+            raise ValueError(f"images must be (B, 3, H, W) float, got {tuple(images.shape)} {images.dtype}")
+        low, high = images.aminmax()
+        if not (float(low) >= 0 and float(high) <= 1):
+            raise ValueError(f"images must lie in [0, 1], got {float(low):.4g} to {float(high):.4g}")
+        return images.shape[2], images.shape[3]
+
+    def _check_decode(self, tokens: Tokens, options: DecodeOptions) -> None:
+        if tokens.spec.codebook_sizes != self.spec.codebook_sizes or tokens.spec.max_tokens != self.spec.max_tokens:
+            raise ValueError(f"tokens of another spec: {tokens.spec}, this tokenizer has {self.spec}")
+        if lacking := sorted(options.given() - self.decode_options):
+            raise UnsupportedError(
+                f"{self.family} has no option {', '.join(lacking)}; it has {', '.join(sorted(self.decode_options)) or 'none'}"
+            )
+
+
+def _prefix(tokens: Tokens, num_tokens: int | None) -> Tokens:
+    if num_tokens is None:
+        return tokens
+    if num_tokens > tokens.ids.shape[1]:
+        raise LengthError(f"{num_tokens} tokens asked, a string has at most {tokens.ids.shape[1]}")
+    return tokens.prefix(num_tokens)
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"

@@ -1,0 +1,155 @@
+"""Model folders on disk: `config.json` (`{"vtok": 1, "family": ..., "config": {...}}`) and `model.safetensors`.
+
+Nothing is ever unpickled, and no file names a class.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vtok.errors import ConfigError, OutputError, WeightsError
+
+FORMAT = 1
+CONFIG_FILE, TENSOR_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
+MAX_CONFIG_BYTES = 1_000_000
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def read_config(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Name of the family and its configuration, not yet validated.
+
+    Raises:
+        WeightsError: `config.json` is missing, over 1 MB, no JSON object, or of another format version.
+    """
+    path = folder / CONFIG_FILE
+    values = _read_json(path)
+    if "vtok" not in values:
+        raise WeightsError(f'{path}: not the configuration of a vtok model, it has no key "vtok"')
+    version = values["vtok"]
+    if type(version) is not int or version < 1:
+        raise WeightsError(f'{path}: "vtok" must be the format version {FORMAT}, got {version!r:.40}')
+    if version > FORMAT:
+        raise WeightsError(f"{path}: has format version {version}, this vtok reads {FORMAT}; install a newer vtok")
+    name, config = values.get("family"), values.get("config")
+    if not isinstance(name, str) or not isinstance(config, dict):
+        raise WeightsError(f'{path}: expected "family" with a name and "config" with an object')
+    return name, config
+
+
+def write_config(path: Path, name: str, config: BaseModel) -> None:
+    """Write `config.json` of family `name`."""
+    values = {"vtok": FORMAT, "family": name, "config": config.model_dump(mode="json")}
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def parse_config(model: type[C], values: Mapping[str, Any], path: Path) -> C:
+    """Validate a family's configuration.
+
+    Raises:
+        ConfigError: the first wrong key, with the file, and the nearest name where the key is unknown.
+    """
+    try:
+        return model.model_validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_fault(error, model)}") from None
+
+
+def read_tensors(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by name, in the types of the file, which have exactly the names and shapes of `expected`.
+
+    Raises:
+        WeightsError: the file is missing or damaged, or tensors are missing, unknown, of another shape or of another kind of number.
+    """
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: not found; a model folder has {CONFIG_FILE} and {TENSOR_FILE}") from None
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged or no safetensors file ({_line(error)}); fetch or write it anew") from None
+    faults = {
+        "lacks": expected.keys() - tensors.keys(),
+        "has unknown": tensors.keys() - expected.keys(),
+        "has wrong shapes or types for": {k for k in expected.keys() & tensors.keys() if not _alike(expected[k], tensors[k])},
+    }
+    if any(faults.values()):
+        told = "; ".join(f"{verb} {_names(names)}" for verb, names in faults.items() if names)
+        raise WeightsError(f"{path}: does not fit {CONFIG_FILE} beside it: {told}")
+    return tensors
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OutputError(f"{path}: cannot be written ({_line(error)}); free some space or choose another place") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_CONFIG_BYTES + 1)
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: not found; a model folder has {CONFIG_FILE} and {TENSOR_FILE}") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(text) > MAX_CONFIG_BYTES:
+        raise WeightsError(f"{path}: larger than 1 MB, that is no model configuration")
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: no valid JSON ({_line(error)})") from None
+    if not isinstance(values, dict):
+        raise WeightsError(f"{path}: expected a JSON object, got {type(values).__name__}")
+    return values
+
+
+def _first_fault(error: ValidationError, model: type[BaseModel]) -> str:
+    fault = error.errors(include_url=False)[0]
+    location = fault["loc"]
+    key = ".".join(map(str, location))
+    if fault["type"] != "extra_forbidden":
+        return f"{key}: {fault['msg']}" if key else fault["msg"]
+    known = _keys_at(model, location[:-1])
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"unknown key {key}" + (f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}")
+
+
+def _keys_at(model: type[BaseModel], location: Iterable[int | str]) -> list[str]:
+    models = [model]
+    for part in location:  # list places and union tags are no fields and stay at the same models
+        inner = [i for m in models if part in m.model_fields for i in _models_in(m.model_fields[str(part)].annotation)]
+        models = inner or models
+    return sorted({name for m in models for name in m.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def _alike(expected: Tensor, found: Tensor) -> bool:
+    kinds = [(t.is_floating_point(), t.is_complex(), t.dtype.itemsize if not t.is_floating_point() else 0) for t in (expected, found)]
+    return expected.shape == found.shape and kinds[0] == kinds[1]
+
+
+def _names(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,29 @@
+"""The registry of tokenizer families: a name in `config.json` to a class, imported when it is used."""
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from vtok.errors import UnknownModelError
+
+if TYPE_CHECKING:
+    from vtok.tokenizers.pretrained import Pretrained
+
+FAMILIES: dict[str, str] = {
+    "linear": "vtok.tokenizers.linear:LinearTokenizer",
+}
+
+
+def family(name: str, families: Mapping[str, str] = FAMILIES) -> "type[Pretrained]":
+    """The class of a family; only names in the registry are ever imported.
+
+    Raises:
+        UnknownModelError: no such family; the message names the nearest.
+    """
+    if name not in families:
+        near = difflib.get_close_matches(name, families, n=3) or sorted(families)
+        raise UnknownModelError(f"no tokenizer family named {name!r}; did you mean {' or '.join(near)}? A newer vtok may have more")
+    module, _, class_name = families[name].partition(":")
+    found: type[Pretrained] = getattr(import_module(module), class_name)
+    return found

@@ -1,0 +1,104 @@
+"""What a string of tokens looks like. No torch here, so that `vtok info` and `vtok truncate` need none."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from vtok.errors import ConfigError, LengthError
+
+
+@dataclass(frozen=True)
+class TokenSpec:
+    """Shape and alphabet of the token strings of one tokenizer.
+
+    Args:
+        codebook_sizes: sub-tokens of one position: (4096,), or (16384, 16384) for two codebooks.
+        max_tokens: positions at full length.
+        prefix_lengths: lengths that decode, rising: 1..max_tokens when nested, the ends of scales, or (max_tokens,) when fixed.
+        input_size: height, width in pixels that the encoder takes.
+        output_size: height, width in pixels of the decoded picture.
+        grid: rows, columns of raster tokens; None for a 1D string.
+        scales: rows, columns of each scale of a multi-scale string ((1, n) in 1D); None otherwise.
+
+    Raises:
+        ConfigError: sizes that contradict each other.
+    """
+
+    codebook_sizes: tuple[int, ...]
+    max_tokens: int
+    prefix_lengths: tuple[int, ...]
+    input_size: tuple[int, int]
+    output_size: tuple[int, int]
+    grid: tuple[int, int] | None = None
+    scales: tuple[tuple[int, int], ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.codebook_sizes or min(self.codebook_sizes) < 2 or max(self.codebook_sizes) > 2**62:
+            raise ConfigError(f"codebook sizes must be 2 to 2**62, got {self.codebook_sizes}")
+        rising = all(a < b for a, b in zip(self.prefix_lengths, self.prefix_lengths[1:], strict=False))
+        if not self.prefix_lengths or not rising or self.prefix_lengths[0] < 1 or self.prefix_lengths[-1] != self.max_tokens:
+            raise ConfigError(
+                f"prefix lengths must rise to max_tokens = {self.max_tokens} from 1 or more, got {_short(self.prefix_lengths)}"
+            )
+        if min(*self.input_size, *self.output_size) < 1:
+            raise ConfigError(f"sizes must be positive, got {self.input_size} and {self.output_size}")
+
+    @cached_property
+    def nested(self) -> bool:
+        """Whether every prefix decodes."""
+        return len(self.prefix_lengths) == self.max_tokens
+
+    @cached_property
+    def bits_per_token(self) -> float:
+        """Information of one position in bits, log2 of the number of its values."""
+        return sum(math.log2(size) for size in self.codebook_sizes)
+
+    @cached_property
+    def stored_bits(self) -> int:
+        """Whole bits that one position takes when packed: each sub-token in its own."""
+        return sum((size - 1).bit_length() for size in self.codebook_sizes)
+
+    def check_length(self, num_tokens: int) -> int:
+        """Return `num_tokens` if a string of that length decodes.
+
+        Raises:
+            LengthError: it does not; the message names the lengths that do.
+        """
+        if num_tokens in self.prefix_lengths:
+            return num_tokens
+        allowed = f"1 to {self.max_tokens}" if self.nested else _short(self.prefix_lengths)
+        raise LengthError(f"{num_tokens} tokens do not decode here; lengths that do: {allowed}")
+
+    def round_down(self, num_tokens: int) -> int:
+        """The longest length that decodes within `num_tokens`; 0 when none does."""
+        return max((n for n in self.prefix_lengths if n <= num_tokens), default=0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and numbers, as stored in `config.json` and in shards."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "TokenSpec":
+        """The inverse of `to_json`.
+
+        Raises:
+            ConfigError: missing or unknown keys, or values of a wrong kind.
+        """
+        names = {f.name for f in fields(cls)}
+        if unknown := set(values) - names:
+            raise ConfigError(f"unknown key in a token spec: {', '.join(sorted(unknown))}")
+        try:
+            return cls(**{name: _tuples(value) for name, value in values.items()})
+        except TypeError as error:
+            raise ConfigError(f"not a token spec: {error}") from None
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+def _short(lengths: tuple[int, ...]) -> str:
+    shown = [str(n) for n in lengths]
+    return ", ".join(shown if len(shown) <= 12 else [*shown[:6], "...", shown[-1]])
