@@ -1,0 +1,78 @@
+"""The table of published weights."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+import vtok.weights
+from vtok.errors import UnknownModelError
+from vtok.tokenizers.registry import FAMILIES
+from vtok.weights import DEFAULT, TABLE, Weights, load, names, weights
+from vtok.weights.table import Bundled, Hub
+
+BUNDLED = [name for name, row in TABLE.items() if isinstance(row.source, Bundled)]
+
+
+def folder(name: str) -> Path:
+    source = TABLE[name].source
+    assert isinstance(source, Bundled)
+    return Path(vtok.weights.__file__).parent / source.folder
+
+
+def test_the_default_is_in_the_table_and_in_the_package() -> None:
+    assert isinstance(weights(DEFAULT).source, Bundled)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_name_is_an_architecture_and_a_tag(name: str) -> None:
+    assert re.fullmatch(r"[a-z0-9_]+\.[a-z0-9_]+", name)
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=list(TABLE))
+def test_a_row_names_a_family_that_exists(row: Weights) -> None:
+    assert row.family in FAMILIES
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=list(TABLE))
+def test_weights_on_the_hub_are_pinned_to_a_commit(row: Weights) -> None:
+    assert isinstance(row.source, Bundled) or re.fullmatch(r"[0-9a-f]{40}", row.source.revision)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_tensors_are_those_of_the_table(name: str) -> None:
+    data = (folder(name) / "model.safetensors").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == TABLE[name].sha256
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_weights_have_the_digest_of_the_table(name: str) -> None:
+    assert load(name).code_digest == TABLE[name].digest
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_weights_are_at_most_20_mb_with_a_card(name: str) -> None:
+    assert sum(path.stat().st_size for path in folder(name).iterdir()) <= 20_000_000
+    assert "license:" in (folder(name) / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_wrong_name_brings_its_neighbours() -> None:
+    with pytest.raises(UnknownModelError, match=r"no weights named 'linear64\.photo'; did you mean linear64\.photos\?"):
+        weights("linear64.photo")
+
+
+def test_a_name_near_to_nothing_points_to_the_list() -> None:
+    with pytest.raises(UnknownModelError, match="`vtok models`"):
+        weights("zzz")
+
+
+def test_names_takes_a_glob() -> None:
+    assert names() == sorted(TABLE)
+    assert DEFAULT in names("linear*")
+    assert names("nothing*") == []
+
+
+def test_digests_that_are_no_sha256_are_refused() -> None:
+    with pytest.raises(ValueError, match="64 hex digits"):
+        Weights("a.b", "linear", Hub("a/b", "0" * 40), "MIT", digest="00", sha256="0" * 64)
