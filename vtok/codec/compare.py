@@ -1,0 +1,111 @@
+"""A picture beside its own prefixes, with what each costs and how near it comes; as figures and as one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vtok.codec.compress import encode_pictures
+from vtok.codec.decompress import Pixels, decode_file
+from vtok.codec.request import Rate
+from vtok.codec.truncate import truncate
+from vtok.data.eight_bit import from_eight_bit
+from vtok.eval.psnr import psnr
+from vtok.tokenizers.spec import TokenSpec
+
+if TYPE_CHECKING:
+    from vtok.eval.lpips import Lpips
+    from vtok.tokenizers.base import Tokenizer
+
+SHOWN_SIDE = 768  # longer side in pixels of what a comparison keeps to be shown
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One prefix of a picture.
+
+    Args:
+        tokens: of each tile.
+        num_bytes: of the whole `.vtok` file.
+        bpp: bits of the file per pixel of the picture.
+        psnr: dB, inf for equal pictures; of the whole picture, as lpips is.
+        lpips: None when it was not asked for, or the picture is too small for it.
+        shown: (h, w, 3) uint8, the decoded picture at the size in which it is shown.
+    """
+
+    tokens: int
+    num_bytes: int
+    bpp: float
+    psnr: float
+    lpips: float | None
+    shown: Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A picture of `size` (height, width) in `tiles` tiles: the original as it is shown, (h, w, 3) uint8, and its prefixes by length."""
+
+    size: tuple[int, int]
+    tiles: int
+    original: Pixels
+    rows: tuple[Row, ...]
+
+
+def compare(
+    picture: Pixels, tokenizer: Tokenizer, *, lengths: Sequence[int] | None = None, whole: bool = False, lpips: Lpips | None = None
+) -> Comparison:
+    """Encode a picture once and decode its prefixes.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        lengths: tokens of each tile; 1, 2, 4, ... and all when None, each rounded down to one that decodes.
+        whole: one string for the whole picture, resized, in place of tiles.
+        lpips: measures that too; its network decides where.
+
+    Raises:
+        LengthError: a length that does not decode.
+    """
+    wanted = doubling(tokenizer.spec) if lengths is None else sorted({tokenizer.spec.check_length(n) for n in lengths})
+    file = encode_pictures([picture], tokenizer, Rate(tokens=wanted[-1]), whole=whole)[0]
+    pixels = picture.shape[0] * picture.shape[1]
+    rows = []
+    for tokens in wanted:
+        decoded = decode_file(file, tokenizer, tokens=tokens)
+        num_bytes = truncate(file, tokens=tokens).num_bytes
+        distance = _distance(picture, decoded, lpips)
+        rows.append(Row(tokens, num_bytes, 8 * num_bytes / pixels, psnr(picture, decoded), distance, _shown(decoded)))
+    return Comparison(picture.shape[:2], len(file.lengths), _shown(picture), tuple(rows))
+
+
+def doubling(spec: TokenSpec) -> list[int]:
+    """The lengths 1, 2, 4, ... and all, each rounded down to one that decodes."""
+    powers = (2**i for i in range(spec.max_tokens.bit_length()))
+    return sorted({spec.round_down(n) for n in (*powers, spec.max_tokens)} - {0})
+
+
+def _distance(picture: Pixels, decoded: Pixels, lpips: Lpips | None) -> float | None:
+    if lpips is None:
+        return None
+    import torch
+
+    from vtok.eval.lpips import MIN_SIDE
+
+    if min(picture.shape[:2]) < MIN_SIDE:
+        return None
+
+    with torch.no_grad():
+        return float(lpips(from_eight_bit(picture), from_eight_bit(decoded)))
+
+
+def _shown(picture: Pixels) -> Pixels:
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    scale = SHOWN_SIDE / max(height, width)
+    if scale >= 1:
+        return picture
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
