@@ -1,0 +1,1 @@
+"""Measures of decoded pictures. Nothing is exported here: PSNR needs no torch, LPIPS does."""
