@@ -1,0 +1,104 @@
+"""One vector in many small tables: each position codes its own few components, later positions may refine earlier ones."""
+
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from vtok.models.int8 import from_int8, to_int8
+from vtok.models.quantizers.base import Quantized, Quantizer
+
+TILES_AT_ONCE = 2048  # bounds the (tiles, codes) scores of one search to 32 MB at 4,096 codes
+
+
+class GroupedQuantizer(Quantizer):
+    """A string of positions over the components of one vector (N = 1 latent).
+
+    Position k adds row `ids[k]` of its own table to its own components. A component may belong to several positions: the later one codes
+    what the earlier ones left. Where no component returns, the greedy search is the exact one.
+
+    Args:
+        dim: components D of the vector.
+        widths: number of components that each position codes.
+        codebook_size: rows of each table.
+    """
+
+    components: Tensor  # (sum of widths,) int16: which components each position codes, position by position
+    tables: Tensor  # (codebook_size * sum of widths,) int8: the tables, each (codebook_size, width), one after another
+    scales: Tensor  # (sum of widths,) float32: what one step of each column of the tables is worth
+
+    def __init__(self, dim: int, widths: Sequence[int], codebook_size: int):
+        super().__init__()
+        self.dim = dim
+        self.widths = tuple(widths)
+        self.codebook_sizes = (codebook_size,)
+        self.register_buffer("components", torch.zeros(sum(widths), dtype=torch.int16))
+        self.register_buffer("tables", torch.zeros(codebook_size * sum(widths), dtype=torch.int8))
+        self.register_buffer("scales", torch.ones(sum(widths)))
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Six positions of 16 codes over 8 components, two of which are coded twice; seeded."""
+        generator = torch.Generator().manual_seed(0)
+        quantizer = cls(8, (1, 1, 2, 4, 1, 1), 16)
+        quantizer.components.copy_(torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 0, 1]))
+        quantizer.fill([torch.randn(16, width, generator=generator) for width in quantizer.widths])
+        return quantizer
+
+    def fill(self, tables: Sequence[Tensor]) -> None:
+        """Take the tables, each (codebook_size, width) float, rounded to bytes."""
+        rounded = [to_int8(table, 0) for table in tables]
+        self.tables = torch.cat([codes.flatten() for codes, _ in rounded])
+        self.scales = torch.cat([scale.flatten() for _, scale in rounded])
+
+    def num_positions(self, num_latents: int) -> int:
+        if num_latents != 1:
+            raise ValueError(f"codes one vector a string, got {num_latents}")
+        return len(self.widths)
+
+    def forward(self, z: Tensor) -> Quantized:
+        with torch.autocast(z.device.type, enabled=False):
+            ids, _ = self.search(z.float())
+            vectors = self.lookup(ids)
+        return Quantized(z + (vectors - z).detach(), ids)
+
+    def search(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The ids of z (B, 1, D), and the squared error of every prefix.
+
+        Returns:
+            ids (B, P, 1) int64, and errors (B, 1 + P) float32, the first being the error of no position.
+        """
+        parts = [self._search(part) for part in z[:, 0].float().split(TILES_AT_ONCE)]
+        return torch.cat([ids for ids, _ in parts])[..., None], torch.cat([errors for _, errors in parts])
+
+    def lookup(self, ids: Tensor, lengths: Tensor | None = None) -> Tensor:
+        vectors = self.scales.new_zeros(len(ids), self.dim)
+        for k, (components, table) in zip(range(ids.shape[1]), self._positions(), strict=False):
+            rows = table[ids[:, k, 0]]  # (B, width)
+            if lengths is not None:
+                rows = rows * (lengths > k)[:, None]
+            vectors.index_add_(1, components, rows)
+        return vectors[:, None]
+
+    def _search(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        left = z.clone()  # (B, D) what is not coded yet
+        ids = torch.empty((len(z), len(self.widths)), dtype=torch.int64, device=z.device)
+        errors = torch.empty((len(z), 1 + len(self.widths)), device=z.device)
+        errors[:, 0] = z.square().sum(1)
+        for k, (components, table) in enumerate(self._positions()):
+            x = left[:, components]  # (B, width)
+            ids[:, k] = torch.addmm(table.square().sum(1), x, table.T, alpha=-2).argmin(1)
+            rest = x - table[ids[:, k]]
+            errors[:, k + 1] = errors[:, k] - x.square().sum(1) + rest.square().sum(1)
+            left[:, components] = rest
+        return ids, errors
+
+    def _positions(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Components (width,) and table (codebook_size, width) float32 of each position."""
+        size = self.codebook_sizes[0]
+        components = self.components.long().split(self.widths)
+        tables = self.tables.split([size * width for width in self.widths])
+        scales = self.scales.split(self.widths)
+        for index, table, scale in zip(components, tables, scales, strict=True):
+            yield index, from_int8(table.view(size, -1), scale)
