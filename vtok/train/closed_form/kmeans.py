@@ -1,0 +1,41 @@
+"""k-means codebooks (Lloyd's rounds), streamed so that the distances of all points to all codes never stand in memory."""
+
+import torch
+from torch import Tensor
+
+POINTS_AT_ONCE = 4096
+
+
+def kmeans(points: Tensor, num_codes: int, *, rounds: int, generator: torch.Generator) -> Tensor:
+    """Codes (num_codes, D) that lower the mean squared distance to points (N, D) float32.
+
+    Starts from distinct random points; a code that loses all its points is moved beside the one that has the most. When there are fewer
+    points than codes, points are repeated with a little noise.
+    """
+    codes = _start(points, num_codes, generator)
+    for _ in range(rounds):
+        nearest = assign(points, codes)
+        counts = torch.bincount(nearest, minlength=num_codes)
+        sums = torch.zeros_like(codes).index_add_(0, nearest, points)
+        codes = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], codes)
+        empty = (counts == 0).nonzero()[:, 0]
+        if len(empty):
+            crowded = counts.argsort(descending=True, stable=True)[torch.arange(len(empty)) % num_codes]
+            spread = points.std(0, correction=0) * 0.01
+            codes[empty] = codes[crowded] + spread * torch.randn(codes[empty].shape, generator=generator)
+    return codes
+
+
+def assign(points: Tensor, codes: Tensor) -> Tensor:
+    """Index (N,) of the nearest code of each point."""
+    offsets = codes.square().sum(1)
+    parts = [torch.addmm(offsets, part, codes.T, alpha=-2).argmin(1) for part in points.split(POINTS_AT_ONCE)]
+    return torch.cat(parts)
+
+
+def _start(points: Tensor, num_codes: int, generator: torch.Generator) -> Tensor:
+    order = torch.randperm(len(points), generator=generator)
+    if len(points) >= num_codes:
+        return points[order[:num_codes]].clone()
+    repeated = points[order[torch.arange(num_codes) % len(points)]]
+    return repeated + 1e-3 * points.std(0, correction=0) * torch.randn(repeated.shape, generator=generator)

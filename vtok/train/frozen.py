@@ -1,0 +1,65 @@
+"""Frozen networks that a run stands on, with their weights; a missing file stops the run before its first step."""
+
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors import SafetensorError, safe_open
+
+from vtok.errors import ConfigError, WeightsError
+from vtok.models.autoencoders import Autoencoder, AutoencoderConfig, build
+from vtok.models.autoencoders.registry import DiffusersConfig, PixelsConfig, Taef2Config
+from vtok.tokenizers.linear import LinearTokenizer
+from vtok.weights import load
+
+PREFIX = "autoencoder."  # of its tensors inside a model file
+
+
+def frozen_autoencoder(name: str, weights: str, tile_size: int) -> tuple[AutoencoderConfig, Autoencoder]:
+    """An autoencoder with its weights, in float32, and the configuration that builds it again.
+
+    Args:
+        name: "pixels", "taef2", or a folder in diffusers' layout.
+        weights: a .safetensors file for "taef2"; empty takes those of the default model in the package.
+        tile_size: side in pixels of the squares of "pixels".
+
+    Raises:
+        ConfigError: a tile that is not a whole number of latents.
+        WeightsError: no such folder or file, or one that does not fit.
+    """
+    config, autoencoder = _named(name, weights, tile_size)
+    if tile_size % autoencoder.downsample:
+        raise ConfigError(f"tile_size {tile_size} is not a multiple of the {autoencoder.downsample} pixels of a latent of {name}")
+    return config, autoencoder.eval().requires_grad_(False)
+
+
+def _named(name: str, weights: str, tile_size: int) -> tuple[Any, Autoencoder]:
+    if name == "pixels":
+        bright = max(1, round(tile_size * 7 / 16))
+        config = PixelsConfig(size=tile_size, bright=bright, colour=max(1, bright // 2))
+        return config, build(config)
+    if name == "taef2":
+        if not weights:
+            return Taef2Config(), cast(LinearTokenizer, load("linear64.photos")).autoencoder
+        autoencoder = build(Taef2Config())
+        _fill(autoencoder, Path(weights).expanduser())
+        return Taef2Config(), autoencoder
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise WeightsError(f"no autoencoder {name!r}: neither pixels, nor taef2, nor a folder in diffusers' layout")
+    from vtok.models.autoencoders.diffusers import DiffusersAutoencoder
+
+    loaded = DiffusersAutoencoder.from_folder(folder)
+    return DiffusersConfig(architecture=loaded.architecture, settings=loaded.settings), loaded
+
+
+def _fill(autoencoder: Autoencoder, file: Path) -> None:
+    """Load tensors named as the autoencoder has them, or as a model file has them (`autoencoder.NAME`)."""
+    try:
+        with safe_open(file, "pt") as tensors:
+            state = {key.removeprefix(PREFIX): key for key in tensors.keys()}  # noqa: SIM118 - not a mapping
+            wanted = autoencoder.state_dict()
+            if missing := sorted(set(wanted) - set(state)):
+                raise WeightsError(f"{file} lacks {len(missing)} tensors of the autoencoder, {missing[0]} among them")
+            autoencoder.load_state_dict({name: tensors.get_tensor(state[name]).float() for name in wanted})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise WeightsError(f"{file}: cannot read the autoencoder's weights: {' '.join(str(error).split())[:200]}") from None

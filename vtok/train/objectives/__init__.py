@@ -1,0 +1,5 @@
+"""The objectives of tokenizers by name: one file each."""
+
+TABLE = {
+    "linear": "vtok.train.objectives.linear:LinearObjective",
+}

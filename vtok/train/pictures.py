@@ -1,0 +1,53 @@
+"""The pictures of a run: read in a seeded random order, large ones scaled down, broken ones skipped and named."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from vtok.data.crops import resize
+from vtok.data.sources import Source, open_source, readable
+from vtok.errors import ConfigError
+from vtok.train.config import DataConfig
+
+SYNTHETIC_SIZE = (256, 256)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """(H, W, 3) uint8 pictures of a source, in one random order; each pass reads them anew."""
+
+    source: Source
+    order: tuple[int, ...]
+    max_side: int
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for sample in readable(self.source, self.order):
+            yield _scaled_down(sample.pixels, self.max_side)
+
+
+def open_pictures(config: DataConfig, seed: int) -> Pictures:
+    """The pictures that a run's [data] section names.
+
+    Raises:
+        ConfigError: no path given.
+        DataError: nothing to read there.
+    """
+    if not config.path and config.kind != "synthetic":
+        raise ConfigError("data.path is empty: say where the pictures are, for example --set data.path=FOLDER")
+    source = open_source(
+        config.path, kind=config.kind, split=config.split, seed=seed, num_synthetic=config.num_synthetic, synthetic_size=SYNTHETIC_SIZE
+    )
+    order = np.random.default_rng(seed).permutation(len(source))
+    return Pictures(source, tuple(order.tolist()), config.max_side)
+
+
+def _scaled_down(pixels: np.ndarray, max_side: int) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    short = min(height, width)
+    if not max_side or short <= max_side:
+        return pixels
+    return resize(pixels, round(height * max_side / short), round(width * max_side / short))
