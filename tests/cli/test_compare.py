@@ -1,0 +1,72 @@
+"""`vtok compare`: the table, the picture, and LPIPS that is not there."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vtok.eval.lpips import VARIABLE
+
+
+@pytest.fixture(autouse=True)
+def no_weights_for_lpips(monkeypatch, tmp_path):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
+def test_a_table_and_where_the_picture_is(vtok, photo, model, tmp_path):
+    result = vtok("compare", photo, "-o", tmp_path / "sheet.png", "--model", model)
+    assert result.code == 0
+    first, head, *rows, last = result.out.decode().splitlines()
+    assert first == f"{photo}: 50 x 35 pixels, 12 tiles"
+    assert head.split() == ["tokens", "bytes", "bpp", "PSNR", "dB", "LPIPS"]
+    assert [row.split()[0] for row in rows] == ["1", "2", "4", "8"]
+    assert last == f"The original beside its prefixes: {tmp_path / 'sheet.png'}"
+    assert np.asarray(Image.open(tmp_path / "sheet.png")).ndim == 3
+
+
+def test_without_weights_a_line_says_how_to_get_lpips(vtok, photo, model, tmp_path):
+    pytest.importorskip("lpips", reason="needs the extra `eval`")
+    result = vtok("compare", photo, "-o", tmp_path / "sheet.png", "--model", model)
+    assert result.line.startswith("vtok: no LPIPS: ")
+    assert VARIABLE in result.line
+    assert all(row.split()[-1] == "-" for row in result.out.decode().splitlines()[2:-1])
+
+
+def test_without_the_package_a_line_says_what_to_install(vtok, photo, model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    result = vtok("compare", photo, "-o", tmp_path / "sheet.png", "--model", model)
+    assert 'pip install "vtok[eval]"' in result.line
+
+
+def test_a_small_picture_has_no_lpips(vtok, model, tmp_path):
+    Image.new("RGB", (40, 30), "teal").save(tmp_path / "small.png")
+    result = vtok("compare", tmp_path / "small.png", "-o", tmp_path / "sheet.png", "--model", model)
+    assert result.code == 0
+    assert "at least 31 x 31 pixels" in result.line
+
+
+def test_lpips_is_measured_with_the_weights_given(vtok, photo, model, tmp_path, shared):
+    pytest.importorskip("lpips", reason="needs the extra `eval`")
+    weights = shared / "data" / "weights" / "lpips_alex.safetensors"
+    result = vtok("compare", photo, "-o", tmp_path / "sheet.png", "--model", model, "--lpips-weights", weights, "--json")
+    assert result.err == ""
+    assert all(row["lpips"] > 0 for row in result.records[0]["rows"])
+
+
+def test_json_has_a_row_for_each_length(vtok, photo, model, tmp_path):
+    (record,) = vtok("compare", photo, "-o", tmp_path / "sheet.png", "--model", model, "--lengths", "2,7", "--json").records
+    assert (record["width"], record["height"], record["tiles"]) == (50, 35, 12)
+    assert [row["tokens"] for row in record["rows"]] == [2, 7]
+    assert record["rows"][0]["bytes"] < record["rows"][1]["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("option", "words"), [(("--lengths", "1,x"), "1,x"), (("--lengths", "99"), "99"), (("--lpips-weights", "no.pth"), "no.pth")]
+)
+def test_what_cannot_be_served_is_named_and_nothing_written(vtok, photo, model, tmp_path, option, words):
+    result = vtok("compare", photo, "-o", tmp_path / "sheet.png", "--model", model, *option)
+    assert result.code == 2
+    assert words in result.err
+    assert not (tmp_path / "sheet.png").exists()

@@ -1,0 +1,71 @@
+"""`vtok models`, `vtok recipes`, `vtok --version`, `vtok --help`."""
+
+import tomllib
+
+import pytest
+
+import vtok as package
+from vtok import recipes
+from vtok.weights.table import DEFAULT, TABLE
+
+
+def test_models_lists_the_table(vtok):
+    text = vtok("models").out.decode()
+    assert all(name in text for name in TABLE)
+    assert f"{DEFAULT} (default)" in text
+
+
+def test_models_as_json_has_one_object_a_row(vtok):
+    records = vtok("models", "--json").records
+    assert [record["name"] for record in records] == list(TABLE)
+    assert [record["name"] for record in records if record["default"]] == [DEFAULT]
+
+
+@pytest.fixture
+def two_recipes(monkeypatch, tmp_path):
+    (tmp_path / "fast.toml").write_text("# Trains fast.\n# Cost: 3 minutes on 2 cores\n\nobjective = 'x'\n")
+    (tmp_path / "slow.toml").write_text("objective = 'y'\n")
+    monkeypatch.setattr(recipes, "FOLDER", tmp_path)
+
+
+@pytest.mark.usefixtures("two_recipes")
+def test_recipes_are_listed_with_their_first_line_and_cost(vtok):
+    assert vtok("recipes").out.decode().splitlines() == ["fast", "  Trains fast.", "  cost: 3 minutes on 2 cores", "slow", "  "]
+    assert vtok("recipes", "--json").records[0] == {"name": "fast", "about": "Trains fast.", "cost": "3 minutes on 2 cores"}
+
+
+@pytest.mark.usefixtures("two_recipes")
+def test_a_recipe_by_name_is_printed(vtok):
+    assert vtok("recipes", "slow").out == b"objective = 'y'\n"
+    assert "Cost" in vtok("recipes", "fast", "--json").records[0]["text"]
+
+
+@pytest.mark.usefixtures("two_recipes")
+def test_a_misspelt_recipe_is_answered_with_the_nearest(vtok):
+    result = vtok("recipes", "fats")
+    assert result.code == 2
+    assert "did you mean fast?" in result.line
+
+
+def test_every_shipped_recipe_says_what_it_trains_and_costs(vtok):
+    for record in vtok("recipes", "--json").records:
+        assert record["about"]
+        assert record["cost"], record["name"]
+        tomllib.loads(vtok("recipes", record["name"]).out.decode())
+
+
+def test_the_version_is_that_of_the_package(vtok):
+    assert vtok("--version").out.decode() == f"vtok {package.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "info", "truncate", "compare", "models", "recipes", "train"])
+def test_every_command_has_help_with_an_example(vtok, command):
+    result = vtok(command, "--help")
+    assert result.code == 0
+    assert f"Example: vtok {command}" in result.out.decode()
+
+
+def test_an_unknown_option_is_a_users_error(vtok):
+    result = vtok("models", "--jsonn")
+    assert result.code == 2
+    assert "--jsonn" in result.err

@@ -1,0 +1,116 @@
+"""What a command says while it works and when it is done: progress, a line or a JSON object for each file, the failures."""
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from vtok.cli.jobs import Job
+from vtok.cli.pipes import say, tell
+from vtok.errors import VtokError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+SOME_FAILED = 3
+
+
+def json_line(record: Mapping[str, Any]) -> str:
+    """One JSON object on one line; infinite and undefined numbers become null."""
+    return json.dumps(_finite(record))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Report:
+    """Progress bar and lines on standard error, JSON objects on standard output.
+
+    Args:
+        total: number of files.
+        several: whether failures are collected; otherwise the first one ends the command.
+        as_json: one object a file in place of the lines.
+        quiet: neither bar nor lines; warnings and failures are still shown.
+    """
+
+    def __init__(self, total: int, *, several: bool, as_json: bool, quiet: bool):
+        self._total = total
+        self._several = several
+        self._as_json = as_json
+        self._quiet = quiet
+        self._failures: list[tuple[str, str]] = []
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> "Report":
+        if self._total > 1 and not self._quiet and sys.stderr is not None and sys.stderr.isatty():
+            self._bar = _bar(self._total)
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop_bar()
+
+    def done(self, record: Mapping[str, Any], line: str) -> None:
+        """One file is finished: the record as JSON, or the line."""
+        if self._as_json:
+            say(json_line(record))
+        elif not self._quiet:
+            self._line(line)
+        self._advance()
+
+    def warn(self, line: str) -> None:
+        """Something about a file that its user should know."""
+        self._line(f"vtok: {line}")
+
+    def failed(self, job: Job, error: VtokError) -> None:
+        """One file failed; raises the error again where it was the only one."""
+        if not self._several:
+            raise error
+        message = " ".join(str(error).split())
+        self._failures.append((job.name, message))
+        if self._as_json:
+            say(json_line({"file": job.name, "error": message}))
+        self._advance()
+
+    def finish(self) -> None:
+        """List the failures and leave with exit code 3, if there were any."""
+        self._stop_bar()
+        if not self._failures:
+            return
+        tell(f"vtok: {len(self._failures)} of {self._total} files failed:")
+        for name, message in self._failures:
+            tell(f"  {message if name in message else f'{name}: {message}'}")
+        raise typer.Exit(SOME_FAILED)
+
+    def _line(self, line: str) -> None:
+        if self._bar is None:
+            tell(line)
+        else:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _advance(self) -> None:
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0])
+
+    def _stop_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _bar(total: int) -> "Progress":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    bar = Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    bar.add_task("", total=total)
+    return bar
