@@ -62,8 +62,7 @@ class Lpips(nn.Module):
         """
         if images.shape != others.shape or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images must be two of (B, 3, H, W), got {tuple(images.shape)} and {tuple(others.shape)}")
-        if min(images.shape[2:]) < MIN_SIDE:
-            raise UnsupportedError(f"LPIPS takes pictures of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {_size(images)}")
+        _check_size(images)
         device = self.network.scaling_layer.shift.device
         sums = [torch.zeros(len(images), device=device) for _ in _STRIDES]
         counts = [0 for _ in _STRIDES]
@@ -78,7 +77,12 @@ class Lpips(nn.Module):
         return torch.stack([total / count for total, count in zip(sums, counts, strict=True)]).sum(0)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Maps (B, C, h, w) of images (B, 3, H, W) in [0, 1]: summed squared differences of two pictures' maps are their distance."""
+        """Maps (B, C, h, w) of images (B, 3, H, W) in [0, 1]: summed squared differences of two pictures' maps are their distance.
+
+        Raises:
+            UnsupportedError: a side under 31 pixels.
+        """
+        _check_size(images)
         weights = [linear.model[1].weight for linear in self.network.lins]
         return [unit * (w / unit[0, 0].numel()).sqrt() for unit, w in zip(self._units(images), weights, strict=True)]
 
@@ -153,5 +157,7 @@ def _read(file: Path) -> dict[str, Tensor]:
     return state
 
 
-def _size(images: Tensor) -> str:
-    return f"{images.shape[3]} x {images.shape[2]}"
+def _check_size(images: Tensor) -> None:
+    height, width = images.shape[2:]
+    if min(height, width) < MIN_SIDE:
+        raise UnsupportedError(f"LPIPS takes pictures of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {width} x {height}")

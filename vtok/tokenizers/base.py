@@ -45,6 +45,8 @@ class Tokens:
             raise ValueError(f"ids must be {wanted}, got {tuple(self.ids.shape)} {self.ids.dtype}")
         if self.lengths.shape != self.ids.shape[:1] or self.lengths.dtype != torch.int64:
             raise ValueError(f"lengths must be ({len(self.ids)},) int64, got {tuple(self.lengths.shape)} {self.lengths.dtype}")
+        if self.ids.shape[1] > self.spec.max_tokens:
+            raise ValueError(f"ids have {self.ids.shape[1]} positions, the spec at most {self.spec.max_tokens}")
         if len(self.lengths) and not 1 <= int(self.lengths.min()) <= int(self.lengths.max()) <= self.ids.shape[1]:
             raise ValueError(f"lengths must be 1 to {self.ids.shape[1]}, got {int(self.lengths.min())} to {int(self.lengths.max())}")
 
@@ -59,6 +61,8 @@ class Tokens:
         Raises:
             LengthError: n exceeds the longest string, or is a length that does not decode.
         """
+        if not len(self):
+            return self
         longest = int(self.lengths.max())
         if isinstance(n, int):
             if n > longest:
@@ -79,8 +83,14 @@ class Tokens:
         return len(self.ids)
 
     def __getitem__(self, index: int | slice | Tensor) -> Self:
-        """Some of the strings; an int gives a batch of one."""
+        """Some of the strings; an int gives a batch of one.
+
+        Raises:
+            IndexError: an int beyond the end.
+        """
         if isinstance(index, int):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"string {index} of {len(self)}")
             index = slice(index, index + 1 or None)
         return replace(self, ids=self.ids[index], lengths=self.lengths[index])
 

@@ -5,6 +5,7 @@ Nothing is ever unpickled, and no file names a class.
 
 import difflib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -93,6 +94,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """
     try:
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, metadata={"format": "pt"})
+        mask = os.umask(0)
+        os.umask(mask)
+        path.chmod(0o666 & ~mask)  # the library makes files that only their owner can read
     except SafetensorError as error:
         raise OutputError(f"{path}: cannot be written ({_line(error)}); free some space or choose another place") from error
 

@@ -35,6 +35,7 @@ class TokenSpec:
     scales: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if not self.codebook_sizes or min(self.codebook_sizes) < 2 or max(self.codebook_sizes) > 2**62:
             raise ConfigError(f"codebook sizes must be 2 to 2**62, got {self.codebook_sizes}")
         rising = all(a < b for a, b in zip(self.prefix_lengths, self.prefix_lengths[1:], strict=False))
@@ -44,6 +45,22 @@ class TokenSpec:
             )
         if min(*self.input_size, *self.output_size) < 1:
             raise ConfigError(f"sizes must be positive, got {self.input_size} and {self.output_size}")
+
+        cells = [self.grid] if self.grid is not None else self.scales or []
+        if any(min(pair) < 1 for pair in cells) or (cells and sum(rows * cols for rows, cols in cells) != self.max_tokens):
+            raise ConfigError(f"a grid or scales must hold max_tokens = {self.max_tokens} positions, got {cells}")
+
+    def _check_kinds(self) -> None:
+        """Whole numbers, and pairs of them; specs are read from files too."""
+        pairs = [self.input_size, self.output_size, *([] if self.grid is None else [self.grid])]
+        if not isinstance(self.scales, tuple | None) or not all(isinstance(v, tuple) for v in (self.codebook_sizes, self.prefix_lengths)):
+            raise ConfigError("codebook sizes, prefix lengths and scales of a token spec are lists")
+        pairs += self.scales or ()
+        if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+            raise ConfigError(f"sizes, grid and scales of a token spec are pairs of rows and columns, got {pairs}")
+        numbers = [self.max_tokens, *self.codebook_sizes, *self.prefix_lengths, *(n for pair in pairs for n in pair)]
+        if not all(type(n) is int for n in numbers):
+            raise ConfigError("all sizes and lengths of a token spec are whole numbers")
 
     @cached_property
     def nested(self) -> bool:

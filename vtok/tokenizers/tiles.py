@@ -17,5 +17,11 @@ def cut_tiles(images: Tensor, tile_size: tuple[int, int]) -> Tensor:
 
 
 def stitch_tiles(tiles: Tensor, rows: int, cols: int) -> Tensor:
-    """The inverse of `cut_tiles`."""
+    """The inverse of `cut_tiles`.
+
+    Raises:
+        ValueError: a number of tiles that does not fill whole pictures.
+    """
+    if rows < 1 or cols < 1 or len(tiles) % (rows * cols):
+        raise ValueError(f"{len(tiles)} tiles do not fill grids of {rows} x {cols}")
     return rearrange(tiles, "(b rows cols) c h w -> b c (rows h) (cols w)", rows=rows, cols=cols)

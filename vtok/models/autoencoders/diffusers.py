@@ -58,6 +58,7 @@ class DiffusersAutoencoder(Autoencoder):
 
         Raises:
             WeightsError: a file is missing or damaged, or does not fit; the message names it.
+            MissingExtraError, ConfigError: as of the class.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -122,10 +123,12 @@ def _empty(architecture: str, settings: Mapping[str, Any]) -> nn.Module:
         raise ConfigError(f"no autoencoder {architecture!r}; those of diffusers that are taken: {', '.join(ARCHITECTURES)}")
     try:
         import diffusers
+
+        kind = getattr(diffusers, architecture)
     except ImportError:
         raise MissingExtraError('this autoencoder needs diffusers: pip install "vtok[models]"') from None
     try:
-        model: nn.Module = getattr(diffusers, architecture).from_config(settings)
+        model: nn.Module = kind.from_config(settings)
     except _REFUSALS as error:
         raise ConfigError(f"{architecture} refuses its settings: {_line(error)}") from None
     return model
@@ -140,9 +143,10 @@ def _cells_seen(config: Mapping[str, Any]) -> int:
 
 
 def _renamed(name: str) -> str:
-    for old, new in _OLD_ATTENTION.items():
-        name = name.replace(f".attentions.0.{old}.", f".attentions.0.{new}.")
-    return name
+    place, _, end = name.rpartition(".")
+    block, _, layer = place.rpartition(".")
+    known = ".attentions." in name and layer in _OLD_ATTENTION
+    return f"{block}.{_OLD_ATTENTION[layer]}.{end}" if known else name
 
 
 def _line(error: Exception) -> str:

@@ -1,8 +1,8 @@
 """Autoencoders by what a model's configuration says of them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vtok.models.autoencoders.base import Autoencoder
 
@@ -15,6 +15,12 @@ class PixelsConfig(BaseModel):
     size: int = Field(64, ge=4, le=256)
     bright: int = Field(28, ge=1, le=256)
     colour: int = Field(14, ge=1, le=256)
+
+    @model_validator(mode="after")
+    def _frequencies_fit(self) -> Self:
+        if max(self.bright, self.colour) > self.size:
+            raise ValueError(f"bright and colour are at most size = {self.size}, got {self.bright} and {self.colour}")
+        return self
 
 
 class Taef2Config(BaseModel):

@@ -9,7 +9,7 @@ from torch import Tensor
 from vtok.models.int8 import from_int8, to_int8
 from vtok.models.quantizers.base import Quantized, Quantizer
 
-TILES_AT_ONCE = 2048  # bounds the (tiles, codes) scores of one search to 32 MB at 4,096 codes
+TILES_AT_ONCE = 256  # the (tiles, codes) scores of one search, 4 MB at 4,096 codes, stay in the cache
 
 
 class GroupedQuantizer(Quantizer):
@@ -92,7 +92,7 @@ class GroupedQuantizer(Quantizer):
             rest = x - table[ids[:, k]]
             errors[:, k + 1] = errors[:, k] - x.square().sum(1) + rest.square().sum(1)
             left[:, components] = rest
-        return ids, errors
+        return ids, errors.clamp_(min=0)  # differences of sums round to just below
 
     def _positions(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Components (width,) and table (codebook_size, width) float32 of each position."""
