@@ -4,7 +4,7 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,14 +18,14 @@ class DataConfig(BaseModel):
     """Where the pictures come from.
 
     Args:
-        path: a folder, tar, folder of tars, parquet file or folder of them; "synthetic" draws pictures from the seed.
-        kind: what `path` is; "auto" looks.
+        path: a folder, tar, folder of tars, parquet file or folder of them; unused for synthetic pictures.
+        kind: what `path` is; "auto" looks, "synthetic" draws pictures from the seed.
         split: all pictures, or those whose `crc32(file name) % 20` is not 0 (train) or is 0 (held_out).
         num_synthetic: how many pictures "synthetic" draws.
         max_side: pictures with a longer short side are scaled down to it; 0 takes them as they are.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
     path: str = ""
     kind: Literal["auto", "folder", "tar", "parquet", "synthetic"] = "auto"
     split: Literal["all", "train", "held_out"] = "all"
@@ -55,7 +55,8 @@ class RunConfig(BaseModel):
     def _gather_sections(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Tables that are not fields belong to objectives."""
         known = {key: value for key, value in values.items() if key in cls.model_fields or not isinstance(value, dict)}
-        return {**known, "sections": {key: value for key, value in values.items() if key not in known}}
+        own = {key: value for key, value in values.items() if key not in known}
+        return {**known, "sections": known.get("sections", {}) | own}
 
     @model_validator(mode="after")
     def _only_the_own_section(self) -> Self:
@@ -82,6 +83,8 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(f"{path}: cannot read the recipe: {error}") from None
     for override in overrides:
         _apply(values, override)
+    if "sections" in values:
+        raise ConfigError(f"{path.name}: unknown section [sections]; the objective's own settings stand under its name")
     return check(RunConfig, values, path.name)
 
 
@@ -98,7 +101,12 @@ def check(model: type[Config], values: Mapping[str, Any], name: str) -> Config:
 
 
 def _explained(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
-    for problem in error.errors():
+    problems = error.errors()
+    unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
+    for problem in problems:
+        own = problem["loc"]
+        if any(len(loc) > len(own) and loc[: len(own)] == own for loc in unknown):
+            continue  # a list is called too short when one of its items has an unknown key
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             yield f"unknown key {key}{_nearest(str(problem['loc'][-1]), _names(model))}"
@@ -110,8 +118,9 @@ def _names(model: type[BaseModel]) -> list[str]:
     names = []
     for name, field in model.model_fields.items():
         names.append(name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            names += _names(field.annotation)
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                names += _names(kind)
     return names
 
 

@@ -11,6 +11,7 @@ from vtok.models.autoencoders.registry import DiffusersConfig, PixelsConfig, Tae
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.weights import load
 
+LARGEST_SQUARE = 256  # pixels a side: 18,816 coefficients
 PREFIX = "autoencoder."  # of its tensors inside a model file
 
 
@@ -34,6 +35,8 @@ def frozen_autoencoder(name: str, weights: str, tile_size: int) -> tuple[Autoenc
 
 def _named(name: str, weights: str, tile_size: int) -> tuple[Any, Autoencoder]:
     if name == "pixels":
+        if tile_size > LARGEST_SQUARE:
+            raise ConfigError(f"pixels takes tiles of at most {LARGEST_SQUARE} pixels a side, got {tile_size}")
         bright = max(1, round(tile_size * 7 / 16))
         config = PixelsConfig(size=tile_size, bright=bright, colour=max(1, bright // 2))
         return config, build(config)

@@ -39,7 +39,8 @@ def run(config: RunConfig, objectives: Table, output: Path) -> Path:
     log.info("%d pictures in %s", len(pictures), pictures.source.name)
     tokenizer = objective.prepare(pictures, torch.Generator().manual_seed(config.seed))
     tokenizer.save_pretrained(output)
-    write_bytes(output / "run.json", config.model_dump_json(indent=2).encode())
+    resolved = config.model_copy(update={"sections": {config.objective: objective.config.model_dump(mode="json")}})
+    write_bytes(output / "run.json", resolved.model_dump_json(indent=2).encode())
     return output
 
 

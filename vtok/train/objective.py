@@ -17,6 +17,7 @@ class Objective(Protocol):
     """
 
     Config: ClassVar[type[BaseModel]]
+    config: Any  # of the class Config, all defaults filled in
 
     def __init__(self, config: Any) -> None: ...
 

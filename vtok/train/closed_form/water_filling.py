@@ -28,7 +28,12 @@ def deal(variances: Tensor, num_tokens: int, bits_per_token: float) -> list[Tens
     Args:
         variances: (D,) positive, D at least num_tokens.
         bits_per_token: theoretical rate of a token; the table's own log2 size, or less or more to code fewer or more components.
+
+    Raises:
+        ValueError: fewer components than tokens.
     """
+    if len(variances) < num_tokens:
+        raise ValueError(f"{num_tokens} tokens need as many components, got {len(variances)}")
     rate = rates(variances, num_tokens * bits_per_token)
     order = variances.argsort(descending=True, stable=True)
     order = order[: max(int((rate > 0).sum()), num_tokens)]

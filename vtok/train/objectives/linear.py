@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import unfold
 
 from vtok.data.eight_bit import from_eight_bit
-from vtok.errors import DataError
-from vtok.eval.lpips import Lpips
+from vtok.errors import ConfigError, DataError
+from vtok.eval.lpips import MIN_SIDE, Lpips
 from vtok.models.autoencoders import Autoencoder
 from vtok.models.int8 import from_int8, to_int8
 from vtok.tokenizers.linear import LinearConfig, LinearTokenizer
@@ -37,14 +37,27 @@ class MetricConfig(BaseModel):
         kind: "decoder": squared error of the decoded pixels, seen through the decoder's Jacobian; "latents": of the latents themselves.
         lpips: weight of LPIPS beside the mean squared error of pixels in [0, 1]; needs the trunk's weights when above 0.
         floor: share of the mean eigenvalue added to each, so that what the decoder hardly shows is not blown up.
-        num_pictures: pictures that the decoder's metric is estimated from.
+        num_passes: backward passes, one picture each, that the decoder's metric is estimated from; pictures come round again, noise does not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["decoder", "latents"] = "decoder"
     lpips: float = Field(0.0, ge=0)
     floor: float = Field(0.1, gt=0, le=10)
-    num_pictures: int = Field(500, ge=1)
+    num_passes: int = Field(500, ge=1)
+
+
+class Stage(BaseModel):
+    """Tokens that share out the components among them: within a stage none is coded twice, each stage codes what those before left.
+
+    Args:
+        tokens: how many.
+        rate: theoretical bits of a token as a share of its table's; above 1 codes more components, each more coarsely.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    tokens: int = Field(ge=1, le=4096)
+    rate: float = Field(1.0, gt=0, le=4)
 
 
 class LinearObjectiveConfig(BaseModel):
@@ -55,8 +68,7 @@ class LinearObjectiveConfig(BaseModel):
         autoencoder_weights: a .safetensors file for "taef2"; empty takes those inside the package.
         tile_size: side of a tile in pixels.
         codebook_size: codes of each token's table.
-        stages: numbers of tokens, one after another: within a stage no component is coded twice, each stage codes what those before left.
-        rate: theoretical bits of a token as a share of its table's; above 1 codes more components more coarsely.
+        stages: one after another; the string has the sum of their tokens.
         max_components: principal components kept.
         num_tiles: tiles to fit on, the same number from each picture.
         rounds: of k-means.
@@ -67,8 +79,7 @@ class LinearObjectiveConfig(BaseModel):
     autoencoder_weights: str = ""
     tile_size: int = Field(64, ge=4, le=1024)
     codebook_size: int = Field(4096, ge=2, le=65536)
-    stages: tuple[int, ...] = (64, 64)
-    rate: float = Field(1.0, gt=0, le=4)
+    stages: tuple[Stage, ...] = Field((Stage(tokens=64),), min_length=1)
     max_components: int = Field(1000, ge=1, le=32767)
     num_tiles: int = Field(60_000, ge=1)
     rounds: int = Field(8, ge=1)
@@ -84,12 +95,15 @@ class LinearObjective:
         self.config = config
         self.autoencoder_config, self.autoencoder = frozen_autoencoder(config.autoencoder, config.autoencoder_weights, config.tile_size)
         self.cells = config.tile_size // self.autoencoder.downsample
+        kept = min(config.max_components, self.autoencoder.channels * self.cells**2)
+        if (longest := max(stage.tokens for stage in config.stages)) > kept:
+            raise ConfigError(f"[linear]: a stage of {longest} tokens needs as many components, there are {kept}")
         self.lpips: Lpips | None = Lpips() if config.metric.lpips else None
 
     @torch.no_grad()
     def prepare(self, pictures: Pictures, generator: torch.Generator) -> LinearTokenizer:
-        root, inverse_root = self._metric_roots(pictures, generator)
         tiles = self._random_tiles(pictures, generator)
+        root, inverse_root = self._metric_roots(pictures, generator)
         log.info("principal components of %d tiles", len(tiles))
         components = principal_components(tiles, self.config.max_components, root, inverse_root)
         tables = self._fit_tables(tiles @ components.analysis.T, generator)
@@ -101,9 +115,10 @@ class LinearObjective:
         if metric.kind == "latents":
             unit = torch.eye(channels * self.cells**2, dtype=torch.float64)
             return unit, unit
-        log.info("the decoder's metric from %d pictures", metric.num_pictures)
+        log.info("the decoder's metric from %d backward passes", metric.num_passes)
         kernel = MetricKernel(channels, self.cells)
-        for pixels in islice(pictures, metric.num_pictures):
+        least = self.config.tile_size if self.lpips is None else max(self.config.tile_size, MIN_SIDE)
+        for pixels in islice(_endless(pictures, least), metric.num_passes):
             latents = self.autoencoder.encode(_whole_cells(from_eight_bit(pixels), self.autoencoder))
             with torch.enable_grad():
                 kernel.add(pull_back(self.autoencoder.decode, self._seen, latents, generator))
@@ -134,10 +149,10 @@ class LinearObjective:
 
     def _fit_tables(self, left: Tensor, generator: torch.Generator) -> list[Table]:
         """The tokens' tables; `left` (N, n) components of the tiles, changed to what no token codes."""
-        bits = math.log2(self.config.codebook_size) * self.config.rate
         tables: list[Table] = []
-        for num_tokens in self.config.stages:
-            for components in deal(left.var(0, correction=0).clamp(min=1e-12), num_tokens, bits):
+        for stage in self.config.stages:
+            bits = math.log2(self.config.codebook_size) * stage.rate
+            for components in deal(left.var(0, correction=0).clamp(min=1e-12), stage.tokens, bits):
                 points = left[:, components]
                 exact = kmeans(points, self.config.codebook_size, rounds=self.config.rounds, generator=generator)
                 codes = from_int8(*to_int8(exact, 0))  # as stored, so that later stages code what really is left
@@ -162,6 +177,18 @@ class LinearObjective:
         tokenizer.quantizer.components = places.short()
         tokenizer.quantizer.fill([codes for _, codes in tables])
         return tokenizer.eval()
+
+
+def _endless(pictures: Pictures, min_side: int) -> Iterator[np.ndarray]:
+    """The pictures that are large enough, again and again."""
+    while True:
+        found = False
+        for pixels in pictures:
+            if min(pixels.shape[:2]) >= min_side:
+                found = True
+                yield pixels
+        if not found:
+            raise DataError(f"no picture has {min_side} pixels a side, which the metric needs")
 
 
 def _shifted_tiles(
