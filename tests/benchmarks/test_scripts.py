@@ -1,0 +1,123 @@
+"""The scripts of `benchmarks/`: that they measure what the product does. How good or fast it is, no test says."""
+
+import json
+from bisect import bisect_right
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks import anchors, plot, rate_distortion, record, window_statistics
+from benchmarks.pictures import Pictures
+from benchmarks.quality import Original
+from vtok import compress, decompress
+from vtok.data.eight_bit import from_eight_bit
+from vtok.eval.lpips import Lpips
+from vtok.eval.psnr import psnr
+from vtok.models.autoencoders.taef2 import Taef2
+from vtok.tokenizers.linear import LinearTokenizer
+
+LENGTHS = (1, 2, 5, 8)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return LinearTokenizer.tiny()
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """35 rows of 50 pixels, smooth on the left and busy on the right: 3 x 4 tiles."""
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(40, 200, 50) + np.linspace(0, 30, 35)[:, None]
+    noise = rng.normal(0, 60, (35, 50, 3)) * (np.arange(50) > 25)[:, None]
+    return (ramp[..., None] + noise).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def curves(picture, tokenizer):
+    return rate_distortion.curves(picture, tokenizer, LENGTHS, None)
+
+
+def test_rows_of_equal_lengths_are_those_of_the_product(picture, tokenizer, curves):
+    files = [compress(picture, tokens=n, model=tokenizer) for n in LENGTHS]
+    assert [row["tokens"] for row in curves["equal"]] == list(LENGTHS)
+    assert [row["bytes"] for row in curves["equal"]] == [len(file) for file in files]
+    decoded = [np.asarray(decompress(file, model=tokenizer)) for file in files]
+    assert [row["psnr"] for row in curves["equal"]] == pytest.approx([psnr(picture, pixels) for pixels in decoded], abs=1e-4)
+
+
+def test_rows_of_lengths_per_tile_are_files_of_the_product_at_most_as_large(picture, tokenizer, curves):
+    for equal, per_tile in zip(curves["equal"], curves["per_tile"], strict=True):
+        file = compress(picture, bytes=int(equal["bytes"]), model=tokenizer)
+        assert per_tile["bytes"] == len(file) <= equal["bytes"]
+        assert per_tile["psnr"] == pytest.approx(psnr(picture, np.asarray(decompress(file, model=tokenizer))), abs=1e-4)
+
+
+def test_lpips_of_features_kept_is_lpips(shared, picture, monkeypatch):
+    monkeypatch.setenv("VTOK_LPIPS_WEIGHTS", str(shared / "data" / "weights" / "lpips_alex.safetensors"))
+    lpips, other = Lpips(), picture[::-1].copy()
+    expected = float(lpips(from_eight_bit(picture), from_eight_bit(other)))
+    assert Original(picture, lpips).figures(other)["lpips"] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "webp"])
+def test_anchors_take_the_best_quality_that_fits_or_the_lowest(picture, name):
+    form = anchors.FORMATS[name]
+    sizes = [len(form.encode(picture, quality)) for quality in form.qualities]
+    budget = sizes[len(sizes) // 2]
+    floor, fitting = anchors.curve(Original(picture, None), form, [sizes[0] - 1, budget])
+    assert (floor["floor"], floor["quality"], floor["bytes"]) == (1, form.qualities[0], sizes[0])
+    place = bisect_right(sizes, budget) - 1
+    assert (fitting["floor"], fitting["quality"], fitting["bytes"]) == (0, form.qualities[place], sizes[place])
+    assert fitting["psnr"] > floor["psnr"]
+
+
+def test_anchors_find_their_sizes_in_a_result(tmp_path, curves):
+    result = tmp_path / "result.json"
+    result.write_text(record.to_text({"pictures": {"a.png": curves}}))
+    assert anchors.budgets_of(result) == {"a.png": [row["bytes"] for row in curves["equal"]]}
+
+
+def test_floors_are_counted_over_pictures():
+    tables = [[{"floor": 1, "bpp": 0.1}], [{"floor": 0, "bpp": 0.3}], [{"floor": 1, "bpp": 0.2}]]
+    assert anchors.mean_curve(tables) == [{"floor": 2, "bpp": 0.2}]
+
+
+def test_a_result_has_a_row_a_line_and_reads_back(curves):
+    result = {"mean": curves, "pictures": {"a.png": curves}, "words": ["one  two", "{\n}"]}
+    text = record.to_text(result)
+    assert json.loads(text) == result
+    assert sum(line.lstrip().startswith('{ "tokens"') for line in text.splitlines()) == 4 * len(LENGTHS)
+
+
+def test_a_command_line_keeps_private_places_to_itself():
+    shown = record.command("speed", ["/home/someone/photos", "--model", "../model", "-o", "/home/someone/a b.json"])
+    assert shown == "python -m benchmarks.speed photos --model ../model -o 'a b.json'"
+
+
+def test_some_pictures_are_spread_over_all(tmp_path, picture):
+    for i in range(10):
+        Image.fromarray(picture).save(tmp_path / f"{i}.png")
+    pictures = Pictures(str(tmp_path), count=3)
+    assert [sample.key for sample in pictures] == ["0.png", "3.png", "6.png"]
+    assert pictures.facts()["pictures"] == 3
+
+
+def test_labels_are_kept_apart_in_their_order():
+    placed = plot.spread_out({"c": 40.0, "a": 100.0, "b": 96.0, "d": 35.0, "e": 45.0, "f": 10.0}, 10)
+    assert placed == {"a": 103, "b": 93, "e": 50, "c": 40, "d": 30, "f": 10}
+
+
+@torch.no_grad()
+def test_statistics_fixed_at_a_pictures_own_change_nothing():
+    generator = torch.Generator().manual_seed(0)
+    network = Taef2()
+    for values in network.parameters():
+        values.normal_(0, 0.05, generator=generator)
+    image = torch.rand(1, 3, 16, 24, generator=generator)
+    fixed, latents = window_statistics.with_fixed_statistics(network, [image]), network.encode(image)
+    torch.testing.assert_close(fixed.encode(image), latents, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(fixed.decode(latents), network.decode(latents), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(fixed.encode(image / 8), network.encode(image / 8), rtol=1e-2, atol=1e-3)
