@@ -36,7 +36,7 @@ def test_a_name_of_the_table_wins_over_a_folder(model: Tokenizer, tmp_path: Path
     assert load(DEFAULT).spec != model.spec
 
 
-@pytest.mark.parametrize("name", ["nothing", "./nothing", "a/b/c", "~/no-such-folder-of-vtok"])
+@pytest.mark.parametrize("name", ["nothing", "./nothing", "a/b/c", "~/no-such-folder-of-vtok", "~nobody-at-all/x"])
 def test_a_name_that_is_nothing_says_what_is_possible(name: str) -> None:
     with pytest.raises(UnknownModelError, match=r"folder.*organisation/name|organisation/name.*folder") as error:
         load(name)

@@ -71,9 +71,10 @@ def _download(row: Weights, source: Hub) -> Path:
 
 
 def _check_place(name: str | Path) -> None:
+    from vtok.data.files import expand_home
     from vtok.tokenizers.hub import is_hub_id
 
-    folder = Path(name).expanduser()
+    folder = expand_home(name)
     if folder.is_dir() or (isinstance(name, str) and is_hub_id(name) and not folder.exists()):
         return
     if folder.exists():

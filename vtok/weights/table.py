@@ -64,8 +64,8 @@ TABLE: dict[str, Weights] = {
             family="linear",
             source=Bundled("default"),
             licence="MIT",
-            digest="0" * 64,
-            sha256="0" * 64,
+            digest="112b3d1009814ee428eb8dc0b06a2b6b7bf6ef3081795142ae5a9bf69e71541f",
+            sha256="292196364c94128192cef23fa8fab3817e36daea02903978acba50d1f53724fc",
             note="the default: tiles of 64 pixels, up to 128 tokens of 12 bits, on the latents of taef2",
         ),
     )
