@@ -152,3 +152,16 @@ class TestWhatIsRefused:
         result = vtok("decode", encoded, "-o", tmp_path / "out.png", "--model", tmp_path / "empty")
         assert result.code == 2
         assert "config.json" in result.line
+
+
+def test_a_name_that_is_no_pictures_is_refused_before_the_work(vtok, encoded, tmp_path):
+    result = vtok("decode", encoded, "-o", tmp_path / "out.gif", "--model", tmp_path / "no model")
+    assert result.code == 2
+    assert "not '.gif'" in result.line
+
+
+def test_a_cut_file_says_what_is_left_whatever_is_decoded(vtok, encoded, model, tmp_path):
+    cut = tmp_path / "cut.vtok"
+    cut.write_bytes(encoded.read_bytes()[:-20])
+    result = vtok("decode", cut, "-o", tmp_path / "out.png", "--model", model, "--quiet", "--tokens", 1)
+    assert result.line.endswith("tokens a tile are left of it")

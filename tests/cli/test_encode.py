@@ -182,7 +182,7 @@ class TestWhatIsRefused:
     def test_a_caption_that_does_not_fit(self, vtok, photo):
         result = vtok("encode", photo, "--caption", "ä" * 2049)
         assert result.code == 2
-        assert "4098 bytes, at most 4096 fit" in result.err
+        assert "the caption takes 4098 bytes in UTF-8, a file holds at most 4096" in result.line
 
     def test_an_output_that_is_the_input(self, vtok, photo, model):
         before = photo.read_bytes()
@@ -234,6 +234,16 @@ class TestPlacesThatCannotBeWritten:
         result = vtok("encode", photo, "-o", tmp_path / "none" / "p.vtok", "--model", model)
         assert result.code == 2
         assert f"the folder {tmp_path / 'none'} does not exist; create it first" in result.line
+
+    def test_a_name_that_is_too_long(self, vtok, photo, model, tmp_path):
+        result = vtok("encode", photo, "-o", tmp_path / ("x" * 300), "--model", model)
+        assert result.code == 2
+        assert "File name too long" in result.line
+
+    def test_the_home_of_nobody(self, vtok, photo, model):
+        result = vtok("encode", photo, "-o", "~nobody-at-all/p.vtok", "--model", model)
+        assert result.code == 2
+        assert "the folder ~nobody-at-all does not exist" in result.line
 
     def test_a_missing_parent_of_the_output_folder(self, vtok, album, model, tmp_path):
         result = vtok("encode", album, "-o", tmp_path / "none" / "out", "--model", model)

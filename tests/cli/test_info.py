@@ -1,5 +1,8 @@
 """`vtok info`: every figure, without a model."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from vtok.codec.container import read
@@ -31,7 +34,7 @@ def test_the_figures_are_those_of_the_file(vtok, encoded):
         "max_tokens": 8,
         "nested": True,
         "codebook_sizes": [16],
-        "bits_per_token": 4,
+        "stored_bits": 4,
         "digest": file.digest.hex(),
         "model": None,
         "caption": None,
@@ -99,3 +102,14 @@ def test_a_missing_file_is_named(vtok, tmp_path):
     result = vtok("info", tmp_path / "none.vtok")
     assert result.code == 2
     assert str(tmp_path / "none.vtok") in result.line
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="this system has no /dev/fd")
+def test_a_named_pipe_is_as_long_as_what_came_through_it(vtok, encoded):
+    data = encoded.read_bytes()
+    reading, writing = os.pipe()
+    os.write(writing, data)
+    os.close(writing)
+    (record,) = vtok("info", f"/dev/fd/{reading}", "--json").records
+    os.close(reading)
+    assert (record["bytes"], record["header_bytes"]) == (len(data), len(data) - record["payload_bytes"])

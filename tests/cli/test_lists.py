@@ -23,15 +23,17 @@ def test_models_as_json_has_one_object_a_row(vtok):
 
 @pytest.fixture
 def two_recipes(monkeypatch, tmp_path):
-    (tmp_path / "fast.toml").write_text("# Trains fast.\n# Cost: 3 minutes on 2 cores\n\nobjective = 'x'\n")
+    (tmp_path / "fast.toml").write_text("# Trains fast.\n# Cost: 3 minutes on 2 cores\n# Expect: 25 dB\n\nobjective = 'x'\n")
     (tmp_path / "slow.toml").write_text("objective = 'y'\n")
     monkeypatch.setattr(recipes, "FOLDER", tmp_path)
 
 
 @pytest.mark.usefixtures("two_recipes")
-def test_recipes_are_listed_with_their_first_line_and_cost(vtok):
-    assert vtok("recipes").out.decode().splitlines() == ["fast", "  Trains fast.", "  cost: 3 minutes on 2 cores", "slow", "  "]
-    assert vtok("recipes", "--json").records[0] == {"name": "fast", "about": "Trains fast.", "cost": "3 minutes on 2 cores"}
+def test_recipes_are_listed_with_their_first_line_cost_and_score(vtok):
+    fast = ["fast", "  Trains fast.", "  cost: 3 minutes on 2 cores", "  expect: 25 dB"]
+    assert vtok("recipes").out.decode().splitlines() == [*fast, "slow", "  "]
+    about = {"name": "fast", "about": "Trains fast.", "cost": "3 minutes on 2 cores", "expect": "25 dB"}
+    assert vtok("recipes", "--json").records[0] == about
 
 
 @pytest.mark.usefixtures("two_recipes")
@@ -47,10 +49,11 @@ def test_a_misspelt_recipe_is_answered_with_the_nearest(vtok):
     assert "did you mean fast?" in result.line
 
 
-def test_every_shipped_recipe_says_what_it_trains_and_costs(vtok):
+def test_every_shipped_recipe_says_what_it_trains_what_it_costs_and_what_to_expect(vtok):
     for record in vtok("recipes", "--json").records:
         assert record["about"]
         assert record["cost"], record["name"]
+        assert record["expect"], record["name"]
         tomllib.loads(vtok("recipes", record["name"]).out.decode())
 
 

@@ -14,7 +14,7 @@ num_synthetic = 8
 autoencoder = "pixels"
 tile_size = 16
 codebook_size = 16
-stages = [4]
+stages = [{tokens = 4}]
 num_tiles = 400
 rounds = 1
 [linear.metric]

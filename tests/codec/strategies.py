@@ -37,7 +37,7 @@ def token_files(draw: st.DrawFn, spec_strategy: st.SearchStrategy[TokenSpec] | N
         size, num_tiles = (height, draw(st.integers(1, min(65535, 100_000_000 // height)))), 1
     else:
         rows, cols = draw(st.integers(1, 5)), draw(st.integers(1, 5))
-        size = tuple(min(count * side, 9_999) for count, side in zip((rows, cols), spec.input_size, strict=True))
+        size = min(rows * spec.input_size[0], 9_999), min(cols * spec.input_size[1], 9_999)
         num_tiles = int(np.prod([-(-a // b) for a, b in zip(size, spec.input_size, strict=True)]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     lengths = rng.choice(draw(st.lists(st.sampled_from(spec.prefix_lengths), min_size=1, max_size=5)), num_tiles).astype(np.int64)

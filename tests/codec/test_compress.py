@@ -222,7 +222,7 @@ def test_what_cannot_be_stored_is_refused_before_any_work(monkeypatch):
         encode(np.zeros((1, 65536, 3), np.uint8))
     with pytest.raises(UnsupportedError, match="caption takes 5000 bytes"):
         encode(photo(8, 8), captions=["x" * 5000])
-    with pytest.raises(ValueError, match=r"pictures must be \(H, W, 3\) uint8, got \(8, 8\) uint8"):
+    with pytest.raises(ValueError, match=r"pixels must be \(H, W, 3\) uint8, got \(8, 8\) uint8"):
         encode(photo(8, 8)[..., 0])
 
 

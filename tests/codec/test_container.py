@@ -157,3 +157,9 @@ def test_lengths_too_uneven_for_a_table_are_refused():
     lengths = np.array([60_000] + [1] * 59_999)
     with pytest.raises(UnsupportedError, match="uneven"):
         TokenFile(spec, b"abcd", (4 * 600, 400), False, lengths, np.zeros((1, 1, 1), np.int64))
+
+
+@pytest.mark.parametrize("data", [Path("photo.vtok"), "photo.vtok", 5, None])
+def test_what_is_no_bytes_is_a_mistake_of_the_program(data):
+    with pytest.raises(TypeError, match="bytes-like"):
+        TokenFile.from_bytes(data)

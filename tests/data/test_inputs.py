@@ -130,3 +130,12 @@ class TestPatterns:
     def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(self, tmp_path):
         with pytest.raises(DataError, match="cannot be listed"):
             find_files(tmp_path / "none", JPG)
+
+
+def test_two_stars_follow_each_folder_only_once(photos):
+    (photos / "a" / "round").symlink_to(photos / "a", target_is_directory=True)
+    (photos / "a" / "again").symlink_to(photos / "a", target_is_directory=True)
+    (photos / "a" / "elsewhere").symlink_to(photos / "c", target_is_directory=True)
+    assert names(expand_pattern("a/**/x.jpg")) == ["a/elsewhere/x.jpg", "a/x.jpg"]
+    assert names(expand_pattern("**/b/*")) == ["a/b/notes.txt", "a/b/y.JPG"]
+    assert names(expand_pattern("a/**")) == ["a"]

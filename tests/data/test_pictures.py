@@ -369,3 +369,19 @@ class TestWriting:
         for pixels in (photo().astype(np.float32), photo()[..., 0], np.zeros((0, 4, 3), np.uint8)):
             with pytest.raises(ValueError, match="uint8"):
                 write_picture(tmp_path / "x.png", pixels)
+
+
+def test_a_disk_that_fails_at_the_first_byte_is_named(tmp_path, monkeypatch):
+    class Failing(io.BytesIO):
+        def read(self, _=-1):
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", lambda *_, **__: Failing())
+    with pytest.raises(PictureError, match=r"worn\.png: .*Input/output error"):
+        read_picture(tmp_path / "worn.png")
+
+
+@pytest.mark.parametrize("source", [None, 3, [[0]], (1, 2)])
+def test_what_is_no_picture_source_is_a_mistake_of_the_program(source):
+    with pytest.raises(TypeError, match=type(source).__name__):
+        read_picture(source)

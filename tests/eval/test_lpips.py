@@ -192,8 +192,17 @@ def test_a_missing_package_is_named_with_its_install_line(rule_filled, monkeypat
         Lpips(rule_filled)
 
 
-def test_the_features_squared_differences_are_the_distance(network: Lpips) -> None:
+def test_the_features_squared_differences_are_the_distance(rule_filled: Path) -> None:
+    network = Lpips(rule_filled)
     images, others = torch.rand(2, 2, 3, 64, 48, generator=torch.Generator().manual_seed(0))
     pairs = zip(network.features(images), network.features(others), strict=True)
     total = sum((a - b).square().sum((1, 2, 3)) for a, b in pairs)
     torch.testing.assert_close(total, network(images, others))
+
+
+def test_no_message_tells_to_run_code_from_a_file(tmp_path):
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(WeightsError, match=r"photo\.jpg") as caught:
+        Lpips(file)
+    assert "weights_only" not in str(caught.value)

@@ -1,13 +1,12 @@
 """What every registered quantizer promises, at its `tiny` size."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.threads import threads
 from vtok.models.quantizers import Quantizer
 from vtok.models.quantizers.registry import QUANTIZERS
 
@@ -36,14 +35,6 @@ def latents(quantizer: Quantizer, count: int = 64) -> Tensor:
     """Random latents (count, N, D), seeded."""
     assert isinstance(quantizer.dim, int)
     return torch.randn(count, num_latents(quantizer), quantizer.dim, generator=torch.Generator().manual_seed(1))
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_vectors_and_ids_have_the_promised_shapes(quantizer: Quantizer) -> None:

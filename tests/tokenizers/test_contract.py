@@ -1,7 +1,5 @@
 """What every registered family promises, at its `tiny` size."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.threads import threads
 from vtok.errors import LengthError, UnsupportedError
 from vtok.tokenizers.base import DecodeOptions, Tokenizer, Tokens
 from vtok.tokenizers.registry import FAMILIES, family
@@ -36,14 +35,6 @@ def shortest(tok: Tokenizer) -> int:
     if len(tok.spec.prefix_lengths) == 1:
         pytest.skip("this family has no prefixes")
     return tok.spec.prefix_lengths[len(tok.spec.prefix_lengths) // 2 - 1]
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_the_string_is_what_the_spec_says(tok: Tokenizer) -> None:

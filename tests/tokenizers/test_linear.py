@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tests.threads import threads
 from vtok.errors import ConfigError, LengthError, WeightsError
 from vtok.models.autoencoders.registry import PixelsConfig, Taef2Config
 from vtok.tokenizers.base import DecodeOptions, Tokenizer, Tokens
@@ -22,10 +23,8 @@ PIXELS = PixelsConfig(size=16, bright=4, colour=2)
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """The maps of these tests are small: more threads gain little, and lose much where the processor is shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield
 
 
 @pytest.fixture
@@ -207,3 +206,13 @@ def test_a_damaged_list_of_components_is_found_when_loaded(tok: LinearTokenizer,
     save_file(state, file)
     with pytest.raises(WeightsError, match="components"):
         Tokenizer.from_pretrained(tmp_path / "model")
+
+
+@pytest.mark.parametrize("wrong", [-1, 16])
+def test_ids_outside_the_codebook_do_not_decode(wrong: int) -> None:
+    tokenizer = LinearTokenizer.tiny()
+    ids = torch.full((1, 2, 1), wrong)
+    with pytest.raises(ValueError, match="codebooks of"):
+        tokenizer.decode(Tokens.full(ids, tokenizer.spec))
+    with pytest.raises(ValueError, match="codebooks of"):
+        tokenizer.decode_grid(Tokens.full(ids, tokenizer.spec), 1, 1)

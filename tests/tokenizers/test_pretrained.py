@@ -251,3 +251,19 @@ def test_a_pickle_is_not_opened(folder: Path) -> None:
     torch.save(Small.example().state_dict(), folder / "model.safetensors")
     with pytest.raises(WeightsError, match="damaged or no safetensors file"):
         Small.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_tensors_that_are_no_numbers_are_named(folder: Path, value: float) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["linear.bias"][0] = value
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(WeightsError, match=r"model\.safetensors: .*not finite.*linear\.bias"):
+        Model.from_pretrained(folder)
+
+
+def test_wider_numbers_than_the_model_has_are_refused(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    save_file({**tensors, "linear.bias": tensors["linear.bias"].double()}, folder / "model.safetensors")
+    with pytest.raises(WeightsError, match=r"wrong shapes or types for linear\.bias"):
+        Model.from_pretrained(folder)

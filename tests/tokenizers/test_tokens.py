@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -215,3 +216,10 @@ def test_strings_cannot_be_changed_in_place(change: dict[str, Any]) -> None:
     for name, value in change.items():
         with pytest.raises(AttributeError):
             setattr(tokens, name, value)
+
+
+def test_a_prefix_takes_any_whole_number_and_nothing_else() -> None:
+    tokens = strings([3, 5])
+    assert lists(tokens.prefix(np.int64(2))) == lists(tokens.prefix(2))
+    with pytest.raises(TypeError):
+        tokens.prefix(2.5)

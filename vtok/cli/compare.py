@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vtok.cli.jobs import Job, Jobs, check_folders
+from vtok.cli.jobs import Job, Jobs, check_distinct, check_folders
 from vtok.cli.loading import Loader, torch_device
 from vtok.cli.options import Device, DeviceOption, JsonOption, ModelOption
 from vtok.cli.pipes import PIPE, read_stdin, say, tell
@@ -38,6 +38,8 @@ def compare(
     from vtok.data.pictures import read_picture, write_picture
 
     wanted = _numbers(lengths)
+    if photo != PIPE:
+        check_distinct(Path(photo), output)
     check_folders(Jobs((Job(Path(photo), output),), several=False), str(output))
     picture = read_picture(read_stdin() if photo == PIPE else photo, name="standard input" if photo == PIPE else photo)
     loader = Loader(model, device)

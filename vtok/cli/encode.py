@@ -78,16 +78,10 @@ def _rate(tokens: int | None, num_bytes: int | None, bpp: float | None, psnr: fl
 
 
 def _checked(caption: str | None) -> str | None:
-    from vtok.codec.limits import MAX_CAPTION_BYTES
+    from vtok.codec.chunks import write_chunks
 
-    if caption is None:
-        return None
-    try:
-        size = len(caption.encode())
-    except UnicodeEncodeError:
-        raise typer.BadParameter("--caption is not valid UTF-8") from None
-    if size > MAX_CAPTION_BYTES:
-        raise typer.BadParameter(f"--caption has {size} bytes, at most {MAX_CAPTION_BYTES} fit")
+    if caption is not None:
+        write_chunks(caption)  # raises what is wrong with it before any picture is read
     return caption
 
 

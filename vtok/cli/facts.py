@@ -18,11 +18,9 @@ def read_tokens(job: Job) -> "tuple[TokenFile, int]":
     Raises:
         FormatError: not such a file, or a damaged one.
     """
-    from vtok.codec.container import TokenFile, read
+    from vtok.codec.container import TokenFile, read_bytes
 
-    if job.source is not None:
-        return read(job.source), job.source.stat().st_size
-    data = read_stdin()
+    data = read_stdin() if job.source is None else read_bytes(job.source)
     return TokenFile.from_bytes(data, name=job.name), len(data)
 
 

@@ -53,7 +53,7 @@ def _record(file: "TokenFile", num_bytes: int) -> dict[str, Any]:
         "max_tokens": spec.max_tokens,
         "nested": spec.nested,
         "codebook_sizes": spec.codebook_sizes,
-        "bits_per_token": spec.stored_bits,
+        "stored_bits": spec.stored_bits,
         "digest": file.digest.hex(),
         "model": _model_name(file.digest),
         "caption": file.caption,
@@ -76,7 +76,7 @@ def _lines(record: dict[str, Any]) -> list[str]:
     lines = {
         "picture": in_words(record),
         "tiles": grid,
-        "token": f"{record['bits_per_token']} bits of {codes} codes; up to {record['max_tokens']} tokens a tile, {prefixes}",
+        "token": f"{record['stored_bits']} bits of {codes} codes; up to {record['max_tokens']} tokens a tile, {prefixes}",
         "size": f"{record['bytes']:,} bytes, {record['bpp']:.3g} bpp{parts}",
         "model": f"{record['model'] or 'not one of `vtok models`'}, code digest {record['digest']}",
         "caption": record["caption"],

@@ -58,7 +58,7 @@ def plan_jobs(inputs: Sequence[str], output: str | None, *, extensions: frozense
     if PIPE in inputs:
         return Jobs((_from_pipe(inputs, output, suffix),), several=False)
     files = expand_inputs(inputs, extensions)
-    several = len(inputs) > 1 or Path(inputs[0]).expanduser().is_dir() or (is_pattern(inputs[0]) and not Path(inputs[0]).exists())
+    several = len(inputs) > 1 or _expanded(inputs[0]).is_dir() or (is_pattern(inputs[0]) and not Path(inputs[0]).exists())
     if not several:
         return Jobs((_single(files[0], output, suffix),), several=False)
     if output == PIPE:
@@ -76,7 +76,7 @@ def check_folders(plan: Jobs, output: str | None) -> None:
     if output is None or output == PIPE:
         return
     if plan.several or output.endswith(("/", os.sep)):
-        _make(Path(output).expanduser(), parents=False)
+        _make(_expanded(output), parents=False)
     for folder in sorted({job.target.parent for job in plan.jobs if job.target is not None}):
         if plan.several:
             _make(folder, parents=True)
@@ -95,12 +95,24 @@ def check_unused(plan: Jobs) -> None:
             raise OutputError(f"{job.target}: exists already; name the output with -o")
 
 
+def check_distinct(source: Path, target: Path) -> None:
+    """Let no output replace its own input.
+
+    Raises:
+        DataError: both are one file, or a path cannot be looked at.
+    """
+    from vtok.data.files import look_at
+
+    if look_at(target) == look_at(source) == "file" and target.samefile(source):
+        raise DataError(f"{target}: would overwrite the input; choose another output")
+
+
 def _from_pipe(inputs: Sequence[str], output: str | None, suffix: str) -> Job:
     if len(inputs) > 1:
         raise DataError("'-' stands for standard input and takes no other inputs beside it")
     if output is None or output == PIPE:
         return Job(None, None)
-    target = Path(output).expanduser()
+    target = _expanded(output)
     return Job(None, target / f"picture{suffix}" if _is_folder(output) else target)
 
 
@@ -110,15 +122,22 @@ def _single(file: Path, output: str | None, suffix: str) -> Job:
     if output is None:
         target = file.with_suffix(suffix)
     else:
-        target = Path(output).expanduser()
+        target = _expanded(output)
         target = target / file.with_suffix(suffix).name if _is_folder(output) else target
-    if target.exists() and target.is_file() and target.samefile(file):
-        raise DataError(f"{target}: would overwrite the input; choose another output")
+    check_distinct(file, target)
     return Job(file, target)
 
 
 def _is_folder(output: str) -> bool:
-    return output.endswith(("/", os.sep)) or Path(output).expanduser().is_dir()
+    from vtok.data.files import look_at
+
+    return output.endswith(("/", os.sep)) or look_at(_expanded(output)) == "folder"
+
+
+def _expanded(text: str) -> Path:
+    from vtok.data.files import expand_home
+
+    return expand_home(text)
 
 
 def _named(files: Sequence[Path], inputs: Sequence[str], output: str | None, suffix: str) -> dict[Path, Path]:
@@ -131,7 +150,7 @@ def _named(files: Sequence[Path], inputs: Sequence[str], output: str | None, suf
         return {file: file.with_suffix(ending) for file, ending in endings.items()}
     targets: dict[Path, Path] = {}
     for ending in set(endings.values()):
-        targets |= output_paths([file for file in files if endings[file] == ending], inputs, Path(output).expanduser(), ending)
+        targets |= output_paths([file for file in files if endings[file] == ending], inputs, _expanded(output), ending)
     return targets
 
 

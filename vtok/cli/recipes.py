@@ -13,7 +13,7 @@ def recipes(
     name: Annotated[str | None, typer.Argument(help="Show this recipe's file.", show_default=False)] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the recipes for `vtok train` with their cost, or show one.
+    """List the recipes for `vtok train` with their cost and the score to expect, or show one.
 
     Example: vtok recipes linear64
     """
@@ -26,8 +26,13 @@ def recipes(
     for recipe in names():
         comment = head_comment(recipe_file(recipe))
         about = comment[0] if comment else ""
-        cost = next((line.partition(":")[2].strip() for line in comment if line.lower().startswith("cost:")), None)
+        stated = {key: _stated(comment, key) for key in ("cost", "expect")}
         if as_json:
-            say(json_line({"name": recipe, "about": about, "cost": cost}))
+            say(json_line({"name": recipe, "about": about} | stated))
         else:
-            say(f"{recipe}\n  {about}" + (f"\n  cost: {cost}" if cost else ""))
+            say("\n  ".join([recipe, about, *(f"{key}: {text}" for key, text in stated.items() if text)]))
+
+
+def _stated(comment: list[str], key: str) -> str | None:
+    """What follows `KEY:` in the comment at a recipe's head."""
+    return next((line.partition(":")[2].strip() for line in comment if line.lower().startswith(f"{key}:")), None)

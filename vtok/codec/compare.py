@@ -95,7 +95,6 @@ def _distance(picture: Pixels, decoded: Pixels, lpips: Lpips | None) -> float | 
 
     if min(picture.shape[:2]) < MIN_SIDE:
         return None
-
     with torch.no_grad():
         return float(lpips(from_eight_bit(picture), from_eight_bit(decoded)))
 

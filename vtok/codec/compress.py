@@ -122,14 +122,15 @@ class _Encoder:
 
     def check(self, source: _Source) -> None:
         """Refuse what can be refused before any work is done."""
-        pixels, spec = source.pixels, self.spec
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
-            raise ValueError(f"pictures must be (H, W, 3) uint8, got {pixels.shape} {pixels.dtype}")
+        from vtok.data.eight_bit import check_pixels
+
+        spec = self.spec
+        check_pixels(source.pixels)
         if self.rate.tokens is not None:
             spec.check_length(self.rate.tokens)
         check_picture(spec, source.size, whole=self.whole)
         rows, cols = grid_of(spec, source.size, whole=self.whole)
-        self._size_of(source)(np.full(rows * cols, spec.prefix_lengths[0], np.int64))
+        self._size_of(source)(np.full(rows * cols, spec.prefix_lengths[0], np.int64))  # a header refuses specs and captions
 
     def batches(self, sources: Sequence[_Source]) -> Iterator[list[int]]:
         """Indices of the pictures that go through the tokenizer together."""

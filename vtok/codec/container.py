@@ -109,6 +109,15 @@ def read(path: str | Path) -> TokenFile:
     Raises:
         FormatError: it cannot be read, or is not such a file.
     """
+    return TokenFile.from_bytes(read_bytes(path), name=str(path))
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a file that begins as a `.vtok` file does; only the first few of any other.
+
+    Raises:
+        FormatError: it cannot be read.
+    """
     try:
         with Path(path).open("rb") as file:
             data = file.read(len(MAGIC))
@@ -116,7 +125,7 @@ def read(path: str | Path) -> TokenFile:
                 data += file.read()
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error.strerror or error}") from None
-    return TokenFile.from_bytes(data, name=str(path))
+    return data
 
 
 def write(path: str | Path, file: TokenFile) -> int:

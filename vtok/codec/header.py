@@ -39,15 +39,7 @@ def check_picture(spec: TokenSpec, size: tuple[int, int], *, whole: bool) -> Non
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What the header says.
-
-    Args:
-        spec: of the strings; the file does not keep `grid` and `scales`, which become None.
-        digest: first 4 bytes of the model's code digest.
-        size: height, width of the upright source picture in pixels.
-        whole: one string for the whole picture, resized to the tile, instead of one for each tile.
-        lengths: (tiles,) int64, in raster order; each one of `spec.prefix_lengths`.
-        caption: text for decoders that take one.
+    """What the header says: all of `container.TokenFile` but the ids, under the same names.
 
     Raises:
         PictureError: a picture larger than the format allows.

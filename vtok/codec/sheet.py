@@ -12,7 +12,7 @@ from vtok.codec.decompress import Pixels
 _FONT_SIZE = 18
 _LINE = 24
 _MARGIN = 14
-_SMALL = 128  # pixels: a longer side below half of it is shown enlarged
+_SMALL = 128  # pixels: a longer side of at most half of it is shown enlarged
 _PAPER, _INK = (247, 247, 247), (24, 24, 24)
 _ASPECT = 1.5  # width to height that the sheet aims at
 

@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from vtok.data.eight_bit import check_pixels
+
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """Bring a picture to another size with Pillow's Lanczos filter (antialiased, no reducing shortcut).
@@ -69,7 +71,6 @@ def _square(pixels: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
 
 
 def _check(pixels: np.ndarray, height: int, width: int) -> None:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-        raise ValueError(f"pixels must be (H, W, 3) uint8, got {pixels.shape} {pixels.dtype}")
+    check_pixels(pixels)
     if min(height, width) < 1:
         raise ValueError(f"sizes must be positive, got {width}x{height}")

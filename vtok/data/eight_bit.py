@@ -1,4 +1,4 @@
-"""The one conversion between pictures in [0, 1] and 8-bit pixels: clamp, times 255, round half to even."""
+"""8-bit pixels: what they are, and the one conversion between them and pictures in [0, 1]: clamp, times 255, round half to even."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def check_pixels(pixels: np.ndarray) -> None:
+    """Raise `ValueError` unless these are the pixels (H, W, 3) uint8 of a picture, at least one."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+        raise ValueError(f"pixels must be (H, W, 3) uint8, got {pixels.shape} {pixels.dtype}")
 
 
 def to_eight_bit(images: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from vtok.data.atomic import atomic_file
 from vtok.data.colour import ColourConverter
+from vtok.data.eight_bit import check_pixels
 from vtok.data.files import shown_name
 from vtok.data.strict_pillow import strict_pillow
 from vtok.errors import OutputError, PictureError
@@ -111,8 +112,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 
 def _encode(path: Path, extension: str, pixels: np.ndarray) -> io.BytesIO:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-        raise ValueError(f"pixels must be (H, W, 3) uint8, got {pixels.shape} {pixels.dtype}")
+    check_pixels(pixels)
     stream = io.BytesIO()
     try:
         Image.fromarray(pixels).save(stream, **_save_options(extension))

@@ -1,6 +1,7 @@
 """Training files, shipped as data: `vtok recipes` lists them, `vtok train NAME` runs one."""
 
 import difflib
+import os
 from pathlib import Path
 
 from vtok.errors import ConfigError
@@ -19,7 +20,7 @@ def recipe_file(name: str | Path) -> Path:
     Raises:
         ConfigError: neither; the message names the nearest recipes.
     """
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # which, unlike Path's own, leaves the name of an unknown user as it is
     if path.suffix == ".toml":
         if path.is_file():
             return path

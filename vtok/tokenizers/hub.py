@@ -12,10 +12,7 @@ from vtok.errors import UnknownModelError, WeightsError
 from vtok.tokenizers.folder import CARD_FILE, CONFIG_FILE, TENSOR_FILE
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
-_HUB_ERRORS: tuple[type[Exception], ...] = (
-    *HfHubHTTPError.__bases__,
-    ValueError,
-)  # the root of its HTTP library's errors, whichever that is
+_HUB_ERRORS: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, ValueError)  # the root of its HTTP library's, whichever that is
 
 
 def is_hub_id(name: str) -> bool:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from vtok.data.atomic import atomic_folder
+from vtok.data.files import expand_home
 from vtok.errors import ConfigError, WeightsError
 from vtok.tokenizers.card import model_card
 from vtok.tokenizers.folder import CARD_FILE, CONFIG_FILE, TENSOR_FILE, parse_config, read_config, read_tensors, write_config, write_tensors
@@ -78,7 +79,7 @@ class Pretrained(nn.Module):
             WeightsError: a file is missing or damaged, of a newer format or of another family, or the hub cannot be reached.
             ConfigError: a wrong key in `config.json`.
         """
-        folder = Path(source).expanduser()
+        folder = expand_home(source)
         if not folder.exists() and is_hub_id(str(source)):
             folder = fetch(str(source), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
         if not folder.is_dir():

@@ -5,12 +5,14 @@ from typing import Any, cast
 
 from safetensors import SafetensorError, safe_open
 
+from vtok.data.files import expand_home
 from vtok.errors import ConfigError, WeightsError
 from vtok.models.autoencoders import Autoencoder, AutoencoderConfig, build
 from vtok.models.autoencoders.registry import DiffusersConfig, PixelsConfig, Taef2Config
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.weights import load
 
+TAEF2_HOLDER = "linear64.photos"  # the weights in the package that have taef2 inside
 LARGEST_SQUARE = 256  # pixels a side: 18,816 coefficients
 PREFIX = "autoencoder."  # of its tensors inside a model file
 
@@ -20,7 +22,7 @@ def frozen_autoencoder(name: str, weights: str, tile_size: int) -> tuple[Autoenc
 
     Args:
         name: "pixels", "taef2", or a folder in diffusers' layout.
-        weights: a .safetensors file for "taef2"; empty takes those of the default model in the package.
+        weights: a .safetensors file for "taef2"; empty takes those in the package. The others have their own.
         tile_size: side in pixels of the squares of "pixels".
 
     Raises:
@@ -42,11 +44,11 @@ def _named(name: str, weights: str, tile_size: int) -> tuple[Any, Autoencoder]:
         return config, build(config)
     if name == "taef2":
         if not weights:
-            return Taef2Config(), cast(LinearTokenizer, load("linear64.photos")).autoencoder
+            return Taef2Config(), cast(LinearTokenizer, load(TAEF2_HOLDER)).autoencoder
         autoencoder = build(Taef2Config())
-        _fill(autoencoder, Path(weights).expanduser())
+        _fill(autoencoder, expand_home(weights))
         return Taef2Config(), autoencoder
-    folder = Path(name).expanduser()
+    folder = expand_home(name)
     if not folder.is_dir():
         raise WeightsError(f"no autoencoder {name!r}: neither pixels, nor taef2, nor a folder in diffusers' layout")
     from vtok.models.autoencoders.diffusers import DiffusersAutoencoder

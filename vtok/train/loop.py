@@ -16,17 +16,17 @@ log = logging.getLogger(__name__)
 
 
 def run(config: RunConfig, objectives: Table, output: Path) -> Path:
-    """Train what `config` says and write it as a model folder, with the resolved configuration beside it as `run.json`.
+    """Train what `config` says and write it as a model folder, then the resolved configuration beside it as `run.json`.
 
     Args:
         objectives: name -> "module:Class" of all objectives that there are.
-        output: the model folder; written whole at the end, or not at all.
+        output: the model folder; its files are written at the end, each whole or not at all.
 
     Raises:
         ConfigError: an unknown objective or a wrong setting.
         DataError: no pictures.
         WeightsError: a frozen network without its weights.
-        OutputError: the folder cannot be written; found out before the work starts.
+        OutputError: the folder cannot be written; that its parent is missing or a file in its place is found before the work starts.
     """
     if config.threads:
         torch.set_num_threads(config.threads)

@@ -1,12 +1,12 @@
 """The pictures of a run: read in a seeded random order, large ones scaled down, broken ones skipped and named."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from vtok.data.crops import resize
-from vtok.data.sources import Source, open_source, readable
+from vtok.data.sources import Skipped, Source, open_source, readable
 from vtok.errors import ConfigError
 from vtok.train.config import DataConfig
 
@@ -15,18 +15,22 @@ SYNTHETIC_SIZE = (256, 256)
 
 @dataclass(frozen=True)
 class Pictures:
-    """(H, W, 3) uint8 pictures of a source, in one random order; each pass reads them anew."""
+    """(H, W, 3) uint8 pictures of a source, in one random order; each pass reads them anew, but for those that the first found broken."""
 
     source: Source
     order: tuple[int, ...]
     max_side: int
+    broken: set[str] = field(default_factory=set)  # keys
 
     def __len__(self) -> int:
         return len(self.order)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        for sample in readable(self.source, self.order):
+        skipped = Skipped()
+        left = [index for index in self.order if self.source.key(index) not in self.broken]
+        for sample in readable(self.source, left, skipped=skipped):
             yield _scaled_down(sample.pixels, self.max_side)
+        self.broken.update(key for key, _ in skipped.pictures)
 
 
 def open_pictures(config: DataConfig, seed: int) -> Pictures:

@@ -1,6 +1,7 @@
 """What every data set gives: samples at random access, each with a name."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -47,3 +48,8 @@ class Source(Protocol):
             PictureError: its picture is damaged, cut short or refused.
             DataError: the data set changed or its label cannot be read.
         """
+
+
+def path_below(root: Path, file: Path) -> Path:
+    """The path of a file below the folder that keys are relative to; its name alone where it lies elsewhere."""
+    return file.relative_to(root) if file.is_relative_to(root) else Path(file.name)

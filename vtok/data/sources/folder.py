@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vtok.data.pictures import read_picture
-from vtok.data.sources.base import Sample
+from vtok.data.sources.base import Sample, path_below
 
 
 class FolderSource:
@@ -28,8 +28,7 @@ class FolderSource:
 
     def key(self, index: int) -> str:
         """The file's path below the root."""
-        file = self._files[index]
-        return file.relative_to(self._root).as_posix() if file.is_relative_to(self._root) else file.name
+        return path_below(self._root, self._files[index]).as_posix()
 
     def __getitem__(self, index: int) -> Sample:
         return Sample(self.key(index), read_picture(self._files[index]))

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from vtok.data.pictures import read_picture
-from vtok.data.sources.base import Sample
+from vtok.data.sources.base import Sample, path_below
 from vtok.errors import DataError, MissingExtraError, PictureError
 
 if TYPE_CHECKING:
@@ -103,7 +103,6 @@ class ParquetSource:
         return Sample(key, read_picture(data, name=called), label, _first(caption))
 
     def _add(self, file: Path, root: Path) -> None:
-        relative = file.relative_to(root) if file.is_relative_to(root) else Path(file.name)
         with _opened(file) as table:
             schema = table.schema_arrow
             sizes = [table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)]
@@ -112,7 +111,7 @@ class ParquetSource:
         if self.class_names is None and columns.label:
             self.class_names = _class_names(features.get(columns.label))
         starts = itertools.accumulate(sizes, initial=0)
-        prefix = relative.with_suffix("").as_posix()
+        prefix = path_below(root, file).with_suffix("").as_posix()
         self._groups += [_Group(file, prefix, i, start, size, columns) for i, (start, size) in enumerate(zip(starts, sizes, strict=False))]
 
     def _locate(self, index: int) -> tuple[int, int]:

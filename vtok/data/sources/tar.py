@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from vtok.data.files import shown_name
 from vtok.data.pictures import PICTURE_EXTENSIONS, read_picture
-from vtok.data.sources.base import Sample
+from vtok.data.sources.base import Sample, path_below
 from vtok.errors import DataError, PictureError
 
 _log = logging.getLogger(__name__)
@@ -76,8 +76,7 @@ class TarSource:
 
 
 def _index(tar: Path, root: Path) -> list[_Entry]:
-    relative = tar.relative_to(root) if tar.is_relative_to(root) else Path(tar.name)
-    prefix = relative.with_suffix("").as_posix()
+    prefix = path_below(root, tar).with_suffix("").as_posix()
     pictures: dict[str, _Member] = {}
     notes: dict[str, dict[str, _Member]] = {}
     num_hidden = 0

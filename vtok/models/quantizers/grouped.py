@@ -9,7 +9,7 @@ from torch import Tensor
 from vtok.models.int8 import from_int8, to_int8
 from vtok.models.quantizers.base import Quantized, Quantizer
 
-TILES_AT_ONCE = 256  # the (tiles, codes) scores of one search, 4 MB at 4,096 codes, stay in the cache
+VECTORS_AT_ONCE = 256  # the (vectors, codes) scores of one search, 4 MB at 4,096 codes, stay in the cache
 
 
 class GroupedQuantizer(Quantizer):
@@ -69,7 +69,7 @@ class GroupedQuantizer(Quantizer):
         Returns:
             ids (B, P, 1) int64, and errors (B, 1 + P) float32, the first being the error of no position.
         """
-        parts = [self._search(part) for part in z[:, 0].float().split(TILES_AT_ONCE)]
+        parts = [self._search(part) for part in z[:, 0].float().split(VECTORS_AT_ONCE)]
         return torch.cat([ids for ids, _ in parts])[..., None], torch.cat([errors for _, errors in parts])
 
     def lookup(self, ids: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -37,7 +37,8 @@ class MetricConfig(BaseModel):
         kind: "decoder": squared error of the decoded pixels, seen through the decoder's Jacobian; "latents": of the latents themselves.
         lpips: weight of LPIPS beside the mean squared error of pixels in [0, 1]; needs the trunk's weights when above 0.
         floor: share of the mean eigenvalue added to each, so that what the decoder hardly shows is not blown up.
-        num_passes: backward passes, one picture each, that the decoder's metric is estimated from; pictures come round again, noise does not.
+        num_passes: backward passes that the decoder's metric is estimated from, one picture each; pictures come round again, with new
+            noise each time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
