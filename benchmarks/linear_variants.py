@@ -22,7 +22,7 @@ from vtok.train.config import check, load_config
 from vtok.train.objectives.linear import LinearObjective
 from vtok.train.pictures import open_pictures
 
-SMALL = ("linear.num_tiles=30000", "linear.rounds=5", "linear.metric.num_passes=300")
+SMALL = ("linear.num_tiles=15000", "linear.rounds=4", "linear.metric.num_passes=150")
 ONE_STAGE = "linear.stages=[{tokens=64}]"
 VARIANTS = {
     "latents' own error, one stage": ('linear.metric.kind="latents"', ONE_STAGE),

@@ -86,14 +86,6 @@ def test_a_name_that_is_too_long_is_one_line(vtok, photo, model, tmp_path):
     assert "File name too long" in result.line
 
 
-def test_the_photograph_itself_is_not_written_over(vtok, photo, model):
-    before = photo.read_bytes()
-    result = vtok("compare", photo, "-o", photo, "--model", model)
-    assert result.code == 2
-    assert "would overwrite the input" in result.line
-    assert photo.read_bytes() == before
-
-
 @pytest.mark.parametrize("name", ["sheet.gif", "sheet", "-"])
 def test_a_name_that_is_no_pictures_is_refused_before_the_work(vtok, photo, tmp_path, name):
     result = vtok("compare", photo, "-o", tmp_path / name if name != "-" else name, "--model", tmp_path / "no model")

@@ -44,7 +44,7 @@ def test_a_cut_file_is_decoded_and_said_so(vtok, encoded, model, tmp_path):
     cut.write_bytes(encoded.read_bytes()[:-20])
     result = vtok("decode", cut, "-o", tmp_path / "out.png", "--model", model, "--quiet")
     assert result.code == 0
-    assert result.line.startswith(f"vtok: {cut}: the file is cut; decoded ")
+    assert result.line.startswith(f"vtok: {cut}: the file is cut; ")
     assert picture(tmp_path / "out.png").shape == (35, 50, 3)
 
 
@@ -165,3 +165,14 @@ def test_a_cut_file_says_what_is_left_whatever_is_decoded(vtok, encoded, model, 
     cut.write_bytes(encoded.read_bytes()[:-20])
     result = vtok("decode", cut, "-o", tmp_path / "out.png", "--model", model, "--quiet", "--tokens", 1)
     assert result.line.endswith("tokens a tile are left of it")
+
+
+def test_photographs_beside_their_files_are_not_replaced_through_the_folders_name(vtok, album, model):
+    before = (album / "a.png").read_bytes()
+    vtok("encode", album, "-o", album, "--model", model)
+    result = vtok("decode", album, "-o", album, "--model", model)
+    assert result.code == 2
+    assert result.line == f"vtok: {album / 'a.png'}: exists already; name the output with -o"
+    assert (album / "a.png").read_bytes() == before
+    assert vtok("decode", album / "a.vtok", "-o", album, "--model", model).code == 2
+    assert vtok("decode", album / "a.vtok", "-o", album / "a.png", "--model", model).code == 0

@@ -216,3 +216,9 @@ def test_ids_outside_the_codebook_do_not_decode(wrong: int) -> None:
         tokenizer.decode(Tokens.full(ids, tokenizer.spec))
     with pytest.raises(ValueError, match="codebooks of"):
         tokenizer.decode_grid(Tokens.full(ids, tokenizer.spec), 1, 1)
+
+
+@pytest.mark.parametrize("widths", [(2**40,), (10**9,) * 16])
+def test_tables_without_measure_are_refused_before_they_are_made(widths: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="at most"):
+        LinearConfig(autoencoder=PIXELS, tile_size=16, num_components=4, codebook_size=16, widths=widths)

@@ -220,6 +220,8 @@ def test_strings_cannot_be_changed_in_place(change: dict[str, Any]) -> None:
 
 def test_a_prefix_takes_any_whole_number_and_nothing_else() -> None:
     tokens = strings([3, 5])
-    assert lists(tokens.prefix(np.int64(2))) == lists(tokens.prefix(2))
+    whole: Any = np.int64(2)
+    assert lists(tokens.prefix(whole)) == lists(tokens.prefix(2))
+    half: Any = 2.5
     with pytest.raises(TypeError):
-        tokens.prefix(2.5)
+        tokens.prefix(half)

@@ -130,7 +130,7 @@ def test_a_value_is_no_section(recipe: Path) -> None:
         ("data.pth=x", r"unknown key data\.pth; did you mean path\?"),
         ("data.max_size=3", r"unknown key data\.max_size; did you mean max_side\?"),
         ("data.zzz=3", r"unknown key data\.zzz; known: "),
-        ("linaer.rounds=3", r"unknown section \[linaer\]; did you mean linear\?"),
+        ("linaer.rounds=3", r"unknown section \[linaer\] for the objective linear; did you mean linear\?"),
         ("sections.linear.rounds=3", "sections"),
     ],
 )

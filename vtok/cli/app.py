@@ -17,6 +17,7 @@ from vtok.cli.truncate import truncate
 from vtok.errors import VtokError
 
 USER_ERROR = 2
+_NAMES = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
 _MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE})
 
 app = typer.Typer(
@@ -54,7 +55,7 @@ def main() -> None:
     except VtokError as error:
         _leave(str(error))
     except OSError as error:
-        if error.errno not in _MACHINE:
+        if error.errno not in _MACHINE | _NAMES:
             raise
         silence_stdout()
         _leave(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))

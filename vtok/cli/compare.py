@@ -35,11 +35,12 @@ def compare(
     """
     from vtok.codec.compare import compare as measure
     from vtok.codec.sheet import draw
-    from vtok.data.pictures import read_picture, write_picture
+    from vtok.data.pictures import check_writable, read_picture, write_picture
 
     wanted = _numbers(lengths)
     if photo != PIPE:
         check_distinct(Path(photo), output)
+    check_writable(output)
     check_folders(Jobs((Job(Path(photo), output),), several=False), str(output))
     picture = read_picture(read_stdin() if photo == PIPE else photo, name="standard input" if photo == PIPE else photo)
     loader = Loader(model, device)

@@ -46,10 +46,13 @@ def decode(
 
 
 def _check_outputs(plan: Jobs, output: str | None, *, as_json: bool) -> None:
+    from vtok.data.pictures import check_writable
+
     if as_json and any(job.target is None for job in plan.jobs):
         raise typer.BadParameter(f"--json and '-o {PIPE}' would both write to standard output")
-    if output is None:
-        check_unused(plan)
+    for target in (job.target for job in plan.jobs if job.target is not None):
+        check_writable(target)
+    check_unused(plan, output)
     check_folders(plan, output)
 
 
@@ -66,7 +69,7 @@ def _decode_one(job: Job, tokens: int | None, loader: Loader, report: Report) ->
         return
     _store(job, picture)
     if file.cut:
-        report.warn(f"{job.name}: the file is cut; decoded {file.lengths.mean():.4g} tokens a tile that are left of it")
+        report.warn(f"{job.name}: the file is cut; {file.lengths.mean():.4g} tokens a tile are left of it")
     report.done(record := _record(job, file, tokens, time.perf_counter() - start), _line(record))
 
 

@@ -68,6 +68,8 @@ def _model_name(digest: bytes) -> str | None:
 
 
 def _lines(record: dict[str, Any]) -> list[str]:
+    from vtok.data.files import shown_name
+
     tile = f"{record['tile_width']} x {record['tile_height']}"
     grid = f"the whole picture resized to {tile}" if record["whole"] else f"{record['rows']} rows, {record['columns']} columns of {tile}"
     codes = " + ".join(f"{size:,}" for size in record["codebook_sizes"])
@@ -82,4 +84,5 @@ def _lines(record: dict[str, Any]) -> list[str]:
         "caption": record["caption"],
         "state": "cut: shown are the tokens left" if record["cut"] else "whole, checksums right",
     }
-    return [record["file"], *(f"  {name:8} {' '.join(text.split())}" for name, text in lines.items() if text is not None)]
+    told = [f"  {name:8} {' '.join(text.split())}" for name, text in lines.items() if text is not None]
+    return [shown_name(line) for line in (record["file"], *told)]

@@ -49,12 +49,14 @@ def plan_jobs(inputs: Sequence[str], output: str | None, *, extensions: frozense
         suffix: of outputs, with the dot.
 
     Raises:
-        DataError: inputs that do not exist, stand for no file, or would be overwritten.
+        DataError: an empty name, inputs that do not exist, stand for no file, or would be overwritten.
         OutputError: several inputs for one pipe.
     """
     from vtok.data.files import is_pattern
     from vtok.data.inputs import expand_inputs
 
+    if "" in inputs or output == "":
+        raise DataError("an empty name was given for a file; is a variable of the shell unset?")
     if PIPE in inputs:
         return Jobs((_from_pipe(inputs, output, suffix),), several=False)
     files = expand_inputs(inputs, extensions)
@@ -84,14 +86,17 @@ def check_folders(plan: Jobs, output: str | None) -> None:
             raise OutputError(f"{output}: the folder {folder} does not exist; create it first")
 
 
-def check_unused(plan: Jobs) -> None:
-    """Let no file be replaced whose name was not given.
+def check_unused(plan: Jobs, output: str | None) -> None:
+    """Let no file beside an input be replaced whose name was not given: it may be the photograph that the input was made of.
 
     Raises:
         OutputError: an output is there already.
     """
+    given = None if output is None else _expanded(output)
     for job in plan.jobs:
-        if job.target is not None and job.target.exists():
+        if job.source is None or job.target is None or job.target == given:
+            continue
+        if job.target.parent.resolve() == job.source.parent.resolve() and job.target.exists():
             raise OutputError(f"{job.target}: exists already; name the output with -o")
 
 

@@ -45,8 +45,10 @@ def say(text: str) -> None:
 
 def tell(text: str) -> None:
     """Write a line of news about the work, not of its result, to standard error; one that nobody can read is dropped."""
+    from vtok.data.files import shown_name
+
     with contextlib.suppress(OSError):
-        typer.echo(text, err=True)
+        typer.echo(shown_name(text), err=True)
 
 
 def silence_stdout() -> None:

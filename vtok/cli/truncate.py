@@ -35,4 +35,5 @@ def truncate(
     else:
         write(job.target, shorter)
     if not quiet:
-        tell(f"{job.name} -> {output}: {shorter.lengths.mean():.4g} tokens a tile, {shorter.num_bytes:,} bytes")
+        mean = float(shorter.lengths.mean())
+        tell(f"{job.name} -> {output}: {mean:.4g} token{'s' * (mean != 1)} a tile, {shorter.num_bytes:,} bytes")

@@ -81,8 +81,9 @@ class TokenFile:
 
         Raises:
             FormatError: anything that is not such a file; no other exception for any bytes.
+            TypeError: no bytes, such as a path.
         """
-        cursor = Cursor(bytes(data), name)
+        cursor = Cursor(bytes(memoryview(data)), name)
         header, checksum = read_header(cursor)
         if cursor.left > header.payload_size:
             raise cursor.error(f"damaged: {cursor.left - header.payload_size} bytes more than the header says")

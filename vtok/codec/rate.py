@@ -136,7 +136,7 @@ def _best_uniform(errors: Errors, spec: TokenSpec, size_of: SizeOf, budget: int)
     fitting = bisect_right(spec.prefix_lengths, budget, key=lambda count: size_of(lengths(count)))
     if not fitting:
         first = spec.prefix_lengths[0]
-        needed = f"{len(errors)} tiles of {first} token{'s' * (first > 1)} take {size_of(lengths(first))}"
+        needed = f"{len(errors)} tile{'s' * (len(errors) > 1)} of {first} token{'s' * (first > 1)} take {size_of(lengths(first))}"
         advice = "" if len(errors) == 1 else ", or code the whole picture as one string (--whole)"
         raise BudgetError(f"{budget} bytes are too few: {needed}; allow that many{advice}")
     best = int(errors[:, 1 : fitting + 1].sum(0, dtype=np.float64).argmin())

@@ -43,7 +43,8 @@ def _largest_cap(file: TokenFile, num_bytes: int) -> int:
     caps = [n for n in file.spec.prefix_lengths if n <= file.lengths.max()]
     fitting = bisect_right(caps, num_bytes, key=lambda cap: _size(file, cap))  # a lower cap never makes a larger file
     if not fitting:
-        smallest = f"the smallest file of this picture takes {_size(file, caps[0])} bytes ({len(file.lengths)} tiles of {caps[0]} tokens)"
+        tiles = f"{len(file.lengths)} tile{'s' * (len(file.lengths) > 1)} of {caps[0]} token{'s' * (caps[0] > 1)}"
+        smallest = f"the smallest file of this picture takes {_size(file, caps[0])} bytes ({tiles})"
         raise BudgetError(f"{num_bytes} bytes are too few: {smallest}")
     return caps[fitting - 1]
 

@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _MOST_EXPANSIONS = 1_000_000
+_ANY_DEPTH = "**"
 
 
 def find_files(folder: Path, extensions: frozenset[str]) -> list[Path]:
@@ -36,6 +37,12 @@ def find_files(folder: Path, extensions: frozenset[str]) -> list[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
+    for parent, files in _folders(folder):
+        yield from (parent / name for name in files if not name.startswith("."))
+
+
+def _folders(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder from here down, once, with the names of its files."""
     seen: set[tuple[int, int]] = set()
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=_log_unlisted):
         status = Path(parent).stat()
@@ -43,7 +50,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if new and not name.startswith("."))
         if new:
-            yield from (Path(parent, name) for name in files if not name.startswith("."))
+            yield Path(parent), files
 
 
 def _log_unlisted(error: OSError) -> None:
@@ -105,10 +112,23 @@ def absolute(path: Path) -> Path:
 
 def _matches(text: str, pattern: str) -> list[str]:
     if glob.has_magic(text):
-        return glob.glob(text, recursive=True)  # noqa: PTH207, since Path.glob takes no absolute pattern
+        return _glob(Path(text))
     if look_at(Path(text)) == "nothing":
         raise DataError(f"{text}: no such file, one of those that {pattern} stands for")
     return [text]
+
+
+def _glob(pattern: Path) -> list[str]:
+    """As `glob.glob`, but `**` enters each folder once: where links make a circle, that one goes round and round."""
+    if _ANY_DEPTH not in pattern.parts:
+        return glob.glob(str(pattern))  # noqa: PTH207, since Path.glob takes no absolute pattern
+    place = pattern.parts.index(_ANY_DEPTH)
+    roots = [Path(match) for match in _glob(Path(*pattern.parts[:place]))]
+    rest = pattern.parts[place + 1 :]
+    if not rest:
+        return [str(root) for root in roots if root.is_dir()]
+    below = (Path(glob.escape(str(folder)), *rest) for root in roots for folder, _ in _folders(root))
+    return [match for inner in below for match in _glob(inner)]
 
 
 def _expand_braces(pattern: str) -> list[str]:

@@ -98,12 +98,17 @@ def write_picture(path: str | Path, pixels: np.ndarray) -> None:
         OutputError: another extension, a size that the format cannot hold, or a place that cannot be written.
     """
     path = Path(path)
-    extension = path.suffix.lower()
-    if extension not in WRITABLE_EXTENSIONS:
-        raise OutputError(f"{path}: pictures are written as {', '.join(WRITABLE_EXTENSIONS)}, not {extension or 'without an extension'!r}")
-    encoded = _encode(path, extension, pixels)
+    check_writable(path)
+    encoded = _encode(path, path.suffix.lower(), pixels)
     with atomic_file(path) as file:
         file.write(encoded.getbuffer())
+
+
+def check_writable(path: Path) -> None:
+    """Raise `OutputError` for a name whose extension `write_picture` does not take."""
+    if (extension := path.suffix.lower()) not in WRITABLE_EXTENSIONS:
+        found = repr(extension) if extension else "without an extension"
+        raise OutputError(f"{path}: pictures are written as {', '.join(WRITABLE_EXTENSIONS)}, not {found}")
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
@@ -155,8 +160,10 @@ def _stream(source: str | Path | bytes | BinaryIO, name: str) -> Iterator[Binary
     elif isinstance(source, str | Path):
         with _open_file(Path(source), name) as file:
             yield file if file.seekable() else _read_whole(file, name)
-    else:
+    elif hasattr(source, "read"):
         yield _read_whole(source, name)
+    else:
+        raise TypeError(f"a picture is a path, bytes, a binary stream or a Pillow image, got {type(source).__name__}")
 
 
 def _open_file(path: Path, name: str) -> BinaryIO:
@@ -178,8 +185,9 @@ def _read_whole(stream: BinaryIO, name: str) -> BinaryIO:
 
 
 def _identified(stream: BinaryIO, name: str) -> Image.Image:
-    head = stream.read(16)
-    stream.seek(0)
+    with _damage_named(name):
+        head = stream.read(16)
+        stream.seek(0)
     if not head:
         raise PictureError(f"{name}: is empty (0 bytes), expected a picture")
     try:

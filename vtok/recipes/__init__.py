@@ -1,7 +1,7 @@
 """Training files, shipped as data: `vtok recipes` lists them, `vtok train NAME` runs one."""
 
 import difflib
-import os
+from contextlib import suppress
 from pathlib import Path
 
 from vtok.errors import ConfigError
@@ -20,7 +20,9 @@ def recipe_file(name: str | Path) -> Path:
     Raises:
         ConfigError: neither; the message names the nearest recipes.
     """
-    path = Path(os.path.expanduser(name))  # which, unlike Path's own, leaves the name of an unknown user as it is
+    path = Path(name)
+    with suppress(RuntimeError):  # there is no such user
+        path = path.expanduser()
     if path.suffix == ".toml":
         if path.is_file():
             return path

@@ -5,6 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import index
 from typing import ClassVar, Self
 
 import torch
@@ -64,7 +65,8 @@ class Tokens:
         if not len(self):
             return self
         longest = int(self.lengths.max())
-        if isinstance(n, int):
+        if not isinstance(n, Tensor):
+            n = index(n)
             if n > longest:
                 raise LengthError(f"prefix of {n} asked, the longest string has {longest} tokens")
             wanted = torch.full_like(self.lengths, self.spec.check_length(n))
@@ -189,7 +191,7 @@ class Tokenizer(Pretrained, ABC):
         """Strings to pictures (B, 3, *output_size) float in [0, 1].
 
         Raises:
-            ValueError: tokens of another spec.
+            ValueError: tokens of another spec, or ids that no codebook has.
             UnsupportedError: an option that this family does not have.
         """
         self._check_decode(tokens, options)
@@ -254,6 +256,9 @@ class Tokenizer(Pretrained, ABC):
     def _check_decode(self, tokens: Tokens, options: DecodeOptions) -> None:
         if tokens.spec.codebook_sizes != self.spec.codebook_sizes or tokens.spec.max_tokens != self.spec.max_tokens:
             raise ValueError(f"tokens of another spec: {tokens.spec}, this tokenizer has {self.spec}")
+        sizes = tokens.ids.new_tensor(self.spec.codebook_sizes)
+        if bool(((tokens.ids < 0) | (tokens.ids >= sizes)).any()):
+            raise ValueError(f"ids must lie in codebooks of {self.spec.codebook_sizes} codes")
         if lacking := sorted(options.given() - self.decode_options):
             raise UnsupportedError(
                 f"{self.family} has no option {', '.join(lacking)}; it has {', '.join(sorted(self.decode_options)) or 'none'}"

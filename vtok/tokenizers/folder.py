@@ -67,7 +67,8 @@ def read_tensors(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
     """Tensors by name, in the types of the file, which have exactly the names and shapes of `expected`.
 
     Raises:
-        WeightsError: the file is missing or damaged, or tensors are missing, unknown, of another shape or of another kind of number.
+        WeightsError: the file is missing or damaged, or tensors are missing, unknown, of another shape, of another kind of
+            number or of a wider one, or not finite.
     """
     try:
         tensors = load_file(path)
@@ -78,6 +79,9 @@ def read_tensors(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
     faults = {
         "lacks": expected.keys() - tensors.keys(),
         "has unknown": tensors.keys() - expected.keys(),
+        "has values that are not finite in": {
+            k for k, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()
+        },
         "has wrong shapes or types for": {k for k in expected.keys() & tensors.keys() if not _alike(expected[k], tensors[k])},
     }
     if any(faults.values()):
@@ -146,8 +150,9 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _alike(expected: Tensor, found: Tensor) -> bool:
-    kinds = [(t.is_floating_point(), t.is_complex(), t.dtype.itemsize if not t.is_floating_point() else 0) for t in (expected, found)]
-    return expected.shape == found.shape and kinds[0] == kinds[1]
+    if expected.is_floating_point() and found.is_floating_point():
+        return expected.shape == found.shape and found.dtype.itemsize <= expected.dtype.itemsize
+    return expected.shape == found.shape and expected.dtype == found.dtype
 
 
 def _names(names: Iterable[str]) -> str:

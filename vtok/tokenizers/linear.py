@@ -25,6 +25,8 @@ from vtok.tokenizers.base import DecodeOptions, Tokenizer, Tokens
 from vtok.tokenizers.spec import TokenSpec
 from vtok.tokenizers.tiles import cut_tiles, stitch_tiles
 
+MAX_TABLE_BYTES = 2**30  # a configuration comes from a file: what it asks for is bounded before it is made
+
 
 class LinearConfig(BaseModel):
     """Sizes of a `linear` tokenizer.
@@ -45,9 +47,11 @@ class LinearConfig(BaseModel):
     widths: tuple[int, ...] = Field(min_length=1, max_length=4096)
 
     @model_validator(mode="after")
-    def _widths_are_positive(self) -> Self:
+    def _tables_have_a_size(self) -> Self:
         if min(self.widths) < 1:
             raise ValueError("every token codes at least one component")
+        if (size := sum(self.widths) * self.codebook_size) > MAX_TABLE_BYTES:
+            raise ValueError(f"the tables would take {size:,} bytes, at most {MAX_TABLE_BYTES:,} are allowed")
         return self
 
 

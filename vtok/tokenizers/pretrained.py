@@ -118,9 +118,10 @@ class Pretrained(nn.Module):
         chosen = family(name, cls.families)
         if not issubclass(chosen, cls):
             raise WeightsError(f"{path}: a model of the family {name!r}, which is no {cls.__name__}; load it by a class of that family")
+        config = parse_config(chosen.Config, values, path)
         try:
-            model = chosen(parse_config(chosen.Config, values, path))
-        except ValueError as error:
+            model = chosen(config)
+        except (ConfigError, ValueError) as error:
             raise ConfigError(f"{path}: {error}") from error
         model.load_state_dict(read_tensors(folder / TENSOR_FILE, model.state_dict()), assign=True)
         model.after_load()

@@ -46,7 +46,7 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     objective: str
     seed: int = Field(0, ge=0, lt=2**31)
-    threads: int = Field(0, ge=0)
+    threads: int = Field(0, ge=0, le=1024)
     data: DataConfig = DataConfig()
     sections: dict[str, dict[str, Any]] = {}
 
@@ -61,8 +61,8 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _only_the_own_section(self) -> Self:
         if unknown := sorted(set(self.sections) - {self.objective}):
-            near = _nearest(unknown[0], [*type(self).model_fields, self.objective])
-            raise ValueError(f"unknown section [{unknown[0]}]{near}")
+            near = _nearest(unknown[0], ["data", self.objective])
+            raise ValueError(f"unknown section [{unknown[0]}] for the objective {self.objective}{near}")
         return self
 
     def settings(self) -> dict[str, Any]:
@@ -109,19 +109,19 @@ def _explained(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
             continue  # a list is called too short when one of its items has an unknown key
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            yield f"unknown key {key}{_nearest(str(problem['loc'][-1]), _names(model))}"
+            yield f"unknown key {key}{_nearest(str(own[-1]), _keys_beside(model, own))}"
         else:
             yield f"{key}: {problem['msg']}" if key else str(problem["msg"]).removeprefix("Value error, ")
 
 
-def _names(model: type[BaseModel]) -> list[str]:
-    names = []
-    for name, field in model.model_fields.items():
-        names.append(name)
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                names += _names(kind)
-    return names
+def _keys_beside(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
+    """The keys that are known where a wrong one stands."""
+    for part in place[:-1]:
+        if isinstance(part, str) and part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            kinds = (annotation, *get_args(annotation))
+            model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
+    return [name for name in model.model_fields if name != "sections"]
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
