@@ -22,14 +22,13 @@ from vtok.train.config import check, load_config
 from vtok.train.objectives.linear import LinearObjective
 from vtok.train.pictures import open_pictures
 
-SMALL = ("linear.num_tiles=15000", "linear.rounds=4", "linear.metric.num_passes=150")
+SMALL = ("linear.num_tiles=10000", "linear.rounds=3", "linear.metric.num_passes=60")
 ONE_STAGE = "linear.stages=[{tokens=64}]"
 VARIANTS = {
     "latents' own error, one stage": ('linear.metric.kind="latents"', ONE_STAGE),
     "decoder's metric, one stage": (ONE_STAGE,),
     "decoder's metric with LPIPS / 10, one stage": ("linear.metric.lpips=0.1", ONE_STAGE),
-    "decoder's metric, stages of 4, 12, 48": ("linear.stages=[{tokens=4}, {tokens=12}, {tokens=48}]",),
-    "decoder's metric, stages of 4, 12, 48 at rate 0.8": ("linear.stages=[{tokens=4}, {tokens=12}, {tokens=48, rate=0.8}]",),
+    "decoder's metric, stages of 4, 12, 48": ("linear.stages=[{tokens=4}, {tokens=12}, {tokens=48, rate=0.8}]",),
 }
 LENGTHS = (1, 4, 16, 64)
 

@@ -165,8 +165,8 @@ class LinearTokenizer(Tokenizer):
         origin: tuple[int, int] = (0, 0),  # noqa: ARG002 - nothing here depends on the place
     ) -> Tensor:
         self._check_decode(tokens, options)
-        tiles = self._tiles(self.lookup(tokens.ids, tokens.lengths))
-        return self.autoencoder.decode(stitch_tiles(tiles, rows, cols)).clamp_(0, 1)
+        latents = stitch_tiles(self._tiles(self.lookup(tokens.ids, tokens.lengths)), rows, cols)
+        return self.autoencoder.decode(latents).clamp_(0, 1)
 
     def _components(self, latents: Tensor) -> Tensor:
         """A map (B, C, rows * h, cols * w) to components (B * rows * cols, 1, num_components)."""

@@ -42,10 +42,10 @@ class PooledBlock(Block):
         last = cast(nn.Conv2d, self.pool[3]).weight.flatten(1)  # (64, 256)
 
         def local(part: Tensor) -> Tensor:
-            wide = torch.relu(torch.baddbmm(bias, weight, part.flatten(2)))  # (B, 256, h * w)
+            wide = torch.relu_(torch.baddbmm(bias, weight, part.flatten(2)))  # (B, 256, h * w)
             return super(PooledBlock, self).forward(part + (last @ wide).view(part.shape))
 
-        return in_windows(local, x, window=4 * WINDOW, margin=3)
+        return in_windows(local, x, window=2 * WINDOW, margin=3)
 
     def _norm_folded_into_first_layer(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The first layer and the norm after it as one affine map: weight (B, 256, 64), bias (B, 256, 1).
@@ -88,12 +88,14 @@ class Taef2(Autoencoder):
     def encode(self, images: Tensor) -> Tensor:
         # 65 pixels of sight: 5 at full size, 20 at 1/2, 40 at 1/4
         x = in_windows(self.encoder[:11], images, window=8 * WINDOW, margin=72, scale=1 / 8)
-        x = self.encoder[11:14](x)
+        for block in self.encoder[11:14]:
+            x = block(x)  # not as one call, which would keep the first map while the second makes the third
         return in_windows(self.encoder[14], x, window=4 * WINDOW, margin=1)
 
     def decode(self, latents: Tensor) -> Tensor:
         x = in_windows(self.decoder[:3], latents, window=4 * WINDOW, margin=1)
-        x = self.decoder[3:6](x)
+        for block in self.decoder[3:6]:
+            x = block(x)
         # 8.2 cells of sight: 10 at 1/4, 10 at 1/2, 5 at full size
         return in_windows(self.decoder[6:], x, window=WINDOW, margin=9, scale=8)
 
