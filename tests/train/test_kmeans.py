@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vtok.train.closed_form.kmeans import assign, kmeans
+from vtok.models.quantizers.nearest import assign
+from vtok.train.closed_form.kmeans import kmeans
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -35,7 +36,7 @@ def test_a_point_goes_to_its_nearest_code(count: int, num_codes: int, dim: int, 
 def test_points_are_assigned_alike_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     points, codes = normal(100, 3), normal(7, 3, 1)
     whole = assign(points, codes)
-    monkeypatch.setattr("vtok.train.closed_form.kmeans.POINTS_AT_ONCE", 13)
+    monkeypatch.setattr("vtok.models.quantizers.nearest.POINTS_AT_ONCE", 13)
     assert torch.equal(assign(points, codes), whole)
 
 

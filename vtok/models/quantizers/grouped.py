@@ -8,8 +8,7 @@ from torch import Tensor
 
 from vtok.models.int8 import from_int8, to_int8
 from vtok.models.quantizers.base import Quantized, Quantizer
-
-VECTORS_AT_ONCE = 256  # the (vectors, codes) scores of one search, 4 MB at 4,096 codes, stay in the cache
+from vtok.models.quantizers.nearest import assign
 
 
 class GroupedQuantizer(Quantizer):
@@ -69,8 +68,17 @@ class GroupedQuantizer(Quantizer):
         Returns:
             ids (B, P, 1) int64, and errors (B, 1 + P) float32, the first being the error of no position.
         """
-        parts = [self._search(part) for part in z[:, 0].float().split(VECTORS_AT_ONCE)]
-        return torch.cat([ids for ids, _ in parts])[..., None], torch.cat([errors for _, errors in parts])
+        left = z[:, 0].float().clone()  # (B, D) what is not coded yet
+        ids = torch.empty((len(left), len(self.widths)), dtype=torch.int64, device=z.device)
+        errors = torch.empty((len(left), 1 + len(self.widths)), device=z.device)
+        errors[:, 0] = left.square().sum(1)
+        for k, (components, table) in enumerate(self._positions()):
+            x = left[:, components]  # (B, width)
+            ids[:, k] = assign(x, table)
+            rest = x - table[ids[:, k]]
+            errors[:, k + 1] = errors[:, k] - x.square().sum(1) + rest.square().sum(1)
+            left[:, components] = rest
+        return ids[..., None], errors.clamp_(min=0)  # differences of sums round to just below
 
     def lookup(self, ids: Tensor, lengths: Tensor | None = None) -> Tensor:
         vectors = self.scales.new_zeros(len(ids), self.dim)
@@ -80,19 +88,6 @@ class GroupedQuantizer(Quantizer):
                 rows = rows * (lengths > k)[:, None]
             vectors.index_add_(1, components, rows)
         return vectors[:, None]
-
-    def _search(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        left = z.clone()  # (B, D) what is not coded yet
-        ids = torch.empty((len(z), len(self.widths)), dtype=torch.int64, device=z.device)
-        errors = torch.empty((len(z), 1 + len(self.widths)), device=z.device)
-        errors[:, 0] = z.square().sum(1)
-        for k, (components, table) in enumerate(self._positions()):
-            x = left[:, components]  # (B, width)
-            ids[:, k] = torch.addmm(table.square().sum(1), x, table.T, alpha=-2).argmin(1)
-            rest = x - table[ids[:, k]]
-            errors[:, k + 1] = errors[:, k] - x.square().sum(1) + rest.square().sum(1)
-            left[:, components] = rest
-        return ids, errors.clamp_(min=0)  # differences of sums round to just below
 
     def _positions(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Components (width,) and table (codebook_size, width) float32 of each position."""

@@ -17,9 +17,10 @@ from vtok.errors import ConfigError, DataError
 from vtok.eval.lpips import MIN_SIDE, Lpips
 from vtok.models.autoencoders import Autoencoder
 from vtok.models.int8 import from_int8, to_int8
+from vtok.models.quantizers.nearest import assign
 from vtok.tokenizers.linear import LinearConfig, LinearTokenizer
 from vtok.train.closed_form.components import Components, principal_components
-from vtok.train.closed_form.kmeans import assign, kmeans
+from vtok.train.closed_form.kmeans import kmeans
 from vtok.train.closed_form.metric import MetricKernel, pull_back, roots
 from vtok.train.closed_form.water_filling import deal
 from vtok.train.frozen import frozen_autoencoder
