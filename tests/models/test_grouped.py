@@ -95,10 +95,10 @@ def test_a_lookup_adds_rows_to_their_components() -> None:
 
 def test_a_component_coded_again_is_refined() -> None:
     quantizer = filled(1, [[0], [0]], 2)
-    quantizer.fill([torch.tensor([[-1.0], [1.0]]), torch.tensor([[-0.5], [0.5]])])
-    ids, errors = quantizer.search(torch.tensor([[[1.5]], [[0.75]], [[-0.5]]]))
+    quantizer.fill([torch.tensor([[-127.0], [127.0]]), torch.tensor([[-63.5], [63.5]])])
+    ids, errors = quantizer.search(127 * torch.tensor([[[1.5]], [[0.75]], [[-0.5]]]))
     assert ids[..., 0].tolist() == [[1, 1], [1, 0], [0, 1]]
-    torch.testing.assert_close(errors, torch.tensor([[2.25, 0.25, 0.0], [0.5625, 0.0625, 0.0625], [0.25, 0.25, 0.0]]))
+    torch.testing.assert_close(errors / 127**2, torch.tensor([[2.25, 0.25, 0.0], [0.5625, 0.0625, 0.0625], [0.25, 0.25, 0.0]]))
 
 
 def test_parts_of_a_batch_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,8 @@ def files_of(model: Tokenizer, folder: Path) -> dict[str, bytes]:
 
 
 def same(one: Tokenizer, other: Tokenizer) -> bool:
-    stored = one.stored_state()
-    return all(torch.equal(stored[name], value) for name, value in other.stored_state().items())
+    stored = one.state_dict()
+    return all(torch.equal(stored[name], value) for name, value in other.state_dict().items())
 
 
 def one_line(error: pytest.ExceptionInfo[VtokError]) -> str:

@@ -10,16 +10,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+import torch
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vtok.errors import ConfigError, OutputError, WeightsError
+from vtok.models.int8 import Int8, from_int8, to_int8
 
 FORMAT = 1
 CONFIG_FILE, TENSOR_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 MAX_CONFIG_BYTES = 1_000_000
+SCALE = ".int8_scale"  # added to the name of a tensor of floats stored as bytes, names the tensor of their scale
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -66,6 +69,8 @@ def parse_config(model: type[C], values: Mapping[str, Any], path: Path) -> C:
 def read_tensors(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors by name, in the types of the file, which have exactly the names and shapes of `expected`.
 
+    Those stored as bytes with a scale come back as float32.
+
     Raises:
         WeightsError: the file is missing or damaged, or tensors are missing, unknown, of another shape, of another kind of
             number or of a wider one, or not finite.
@@ -76,6 +81,8 @@ def read_tensors(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
         raise WeightsError(f"{path}: not found; a model folder has {CONFIG_FILE} and {TENSOR_FILE}") from None
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise WeightsError(f"{path}: damaged or no safetensors file ({_line(error)}); fetch or write it anew") from None
+    for name in [name for name in expected if name + SCALE in tensors and expected[name].is_floating_point()]:
+        _widen(tensors, name)
     faults = {
         "lacks": expected.keys() - tensors.keys(),
         "has unknown": tensors.keys() - expected.keys(),
@@ -90,14 +97,29 @@ def read_tensors(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
     return tensors
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file.
+def _widen(tensors: dict[str, Tensor], name: str) -> None:
+    """Floats in the place of bytes and scale, where the two belong together."""
+    stored, scale = tensors.get(name), tensors[name + SCALE]
+    if stored is None or stored.dtype != torch.int8 or scale.dtype != torch.float32 or scale.ndim != stored.ndim:
+        return
+    if all(n in (1, m) for n, m in zip(scale.shape, stored.shape, strict=True)):
+        tensors[name] = from_int8(stored, tensors.pop(name + SCALE))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor | Int8]) -> None:
+    """Write a safetensors file; what is given as `Int8` becomes two tensors, bytes under its name and their scale beside.
 
     Raises:
         OutputError: it cannot be written.
     """
+    stored: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        if isinstance(value, Int8):
+            stored[name], stored[name + SCALE] = to_int8(value.values, value.axes)
+        else:
+            stored[name] = value
     try:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, metadata={"format": "pt"})
+        save_file({name: value.detach().cpu().contiguous() for name, value in stored.items()}, path, metadata={"format": "pt"})
         mask = os.umask(0)
         os.umask(mask)
         path.chmod(0o666 & ~mask)  # the library makes files that only their owner can read

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vtok.data.atomic import atomic_folder
 from vtok.data.files import expand_home
 from vtok.errors import ConfigError, WeightsError
+from vtok.models.int8 import Int8
 from vtok.tokenizers.card import model_card
 from vtok.tokenizers.folder import CARD_FILE, CONFIG_FILE, TENSOR_FILE, parse_config, read_config, read_tensors, write_config, write_tensors
 from vtok.tokenizers.hub import fetch, has_card, is_hub_id, push
@@ -29,8 +30,8 @@ class Pretrained(nn.Module):
     Config: ClassVar[type[BaseModel]]
     config: Any
 
-    def stored_state(self) -> Mapping[str, Tensor]:
-        """Tensors as written to the file, with the names and shapes of `state_dict()`; their types come back as stored."""
+    def stored_state(self) -> Mapping[str, Tensor | Int8]:
+        """Tensors as written to the file, with the names and shapes of `state_dict()`; types come back as stored, `Int8` as float32."""
         return self.state_dict()
 
     def after_load(self) -> None:
