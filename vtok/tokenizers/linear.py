@@ -14,7 +14,7 @@ from einops import rearrange
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from vtok.errors import ConfigError, WeightsError
+from vtok.errors import ConfigError
 from vtok.models.autoencoders import Autoencoder, AutoencoderConfig, build
 from vtok.models.autoencoders.registry import PixelsConfig
 from vtok.models.decoders import Decoded
@@ -125,9 +125,7 @@ class LinearTokenizer(Tokenizer):
         Raises:
             WeightsError: components that the vector does not have.
         """
-        components = self.quantizer.components
-        if int(components.min()) < 0 or int(components.max()) >= self.config.num_components:
-            raise WeightsError(f"damaged weights: components must be 0 to {self.config.num_components - 1}")
+        self.quantizer.check_components()
         self.autoencoder.float().to(memory_format=torch.channels_last)  # convolutions on a processor are a quarter faster so
 
     def latents(self, images: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 
@@ -30,6 +31,23 @@ class Quantizer(nn.Module, ABC):
     def num_positions(self, num_latents: int) -> int:
         """Positions P of the string that `num_latents` latents become; more than `num_latents` when multi-scale."""
         return num_latents
+
+    def first_positions(self, num_latents: int) -> Tensor:
+        """(N * D,) int64: the first position that says something of each number of the flattened vectors."""
+        return torch.arange(num_latents).repeat_interleave(self.dim)
+
+    @torch.no_grad()
+    def search(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The ids of z (B, N, D), and the squared error of every prefix against all positions.
+
+        Returns:
+            ids (B, P, K) int64, and errors (B, 1 + P) float32, the first being the error of no position.
+        """
+        ids: Tensor = self(z).ids
+        target = self.lookup(ids)
+        nothing = target.square().sum((1, 2))
+        prefixes = (self.lookup(ids, ids.new_full((len(ids),), n)) for n in range(1, ids.shape[1] + 1))
+        return ids, torch.stack([nothing, *((target - vectors).square().sum((1, 2)) for vectors in prefixes)], 1)
 
     @abstractmethod
     def forward(self, z: Tensor) -> Quantized:

@@ -6,6 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from vtok.errors import WeightsError
 from vtok.models.int8 import from_int8, to_int8
 from vtok.models.quantizers.base import Quantized, Quantizer
 from vtok.models.quantizers.nearest import assign
@@ -51,17 +52,34 @@ class GroupedQuantizer(Quantizer):
         self.tables = torch.cat([codes.flatten() for codes, _ in rounded])
         self.scales = torch.cat([scale.flatten() for _, scale in rounded])
 
+    def check_components(self) -> None:
+        """Look at components that come from a file.
+
+        Raises:
+            WeightsError: components that the vector does not have.
+        """
+        if int(self.components.min()) < 0 or int(self.components.max()) >= self.dim:
+            raise WeightsError(f"damaged weights: components must be 0 to {self.dim - 1}")
+
     def num_positions(self, num_latents: int) -> int:
         if num_latents != 1:
             raise ValueError(f"codes one vector a string, got {num_latents}")
         return len(self.widths)
 
+    def first_positions(self, num_latents: int) -> Tensor:
+        self.num_positions(num_latents)
+        positions = torch.arange(len(self.widths), device=self.components.device).repeat_interleave(torch.tensor(self.widths))
+        nowhere = torch.full((self.dim,), len(self.widths), device=self.components.device)
+        return nowhere.scatter_reduce_(0, self.components.long(), positions, "amin")
+
     def forward(self, z: Tensor) -> Quantized:
-        with torch.autocast(z.device.type, enabled=False):
-            ids, _ = self.search(z.float())
+        with torch.autocast(z.device.type, enabled=False), torch.no_grad():
+            z = z.float()
+            ids, _ = self.search(z)
             vectors = self.lookup(ids)
         return Quantized(z + (vectors - z).detach(), ids)
 
+    @torch.no_grad()
     def search(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The ids of z (B, 1, D), and the squared error of every prefix.
 
@@ -72,7 +90,7 @@ class GroupedQuantizer(Quantizer):
         ids = torch.empty((len(left), len(self.widths)), dtype=torch.int64, device=z.device)
         errors = torch.empty((len(left), 1 + len(self.widths)), device=z.device)
         errors[:, 0] = left.square().sum(1)
-        for k, (components, table) in enumerate(self._positions()):
+        for k, (components, table) in enumerate(self.positions()):
             x = left[:, components]  # (B, width)
             ids[:, k] = assign(x, table)
             rest = x - table[ids[:, k]]
@@ -81,15 +99,15 @@ class GroupedQuantizer(Quantizer):
         return ids[..., None], errors.clamp_(min=0)  # differences of sums round to just below
 
     def lookup(self, ids: Tensor, lengths: Tensor | None = None) -> Tensor:
-        vectors = self.scales.new_zeros(len(ids), self.dim)
-        for k, (components, table) in zip(range(ids.shape[1]), self._positions(), strict=False):
+        vectors = torch.zeros(len(ids), self.dim, device=ids.device)
+        for k, (components, table) in zip(range(ids.shape[1]), self.positions(), strict=False):
             rows = table[ids[:, k, 0]]  # (B, width)
             if lengths is not None:
                 rows = rows * (lengths > k)[:, None]
             vectors.index_add_(1, components, rows)
         return vectors[:, None]
 
-    def _positions(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def positions(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Components (width,) and table (codebook_size, width) float32 of each position."""
         size = self.codebook_sizes[0]
         components = self.components.long().split(self.widths)

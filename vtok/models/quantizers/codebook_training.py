@@ -1,0 +1,69 @@
+"""All that trains the codes of vector quantization: weights of its losses, running means, revival."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from vtok.models.quantizers.codebook_ema import CodebookEma
+from vtok.models.quantizers.dead_codes import DeadCodes, RevivalConfig
+from vtok.models.quantizers.vq import VectorQuantizer
+
+
+class CodebookTrainingConfig(BaseModel):
+    """How the codes are learned.
+
+    Args:
+        learning: "gradient": by the codebook loss; "ema": as running means of the latents that took them.
+        commitment: weight of the loss that draws latents to their codes.
+        codebook: weight of the loss that draws codes to their latents; unused with "ema".
+        ema_decay: of the running means, a step; unused with "gradient".
+        revival: of codes that nothing uses.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    learning: Literal["gradient", "ema"] = "gradient"
+    commitment: float = Field(0.25, ge=0)
+    codebook: float = Field(1.0, ge=0)
+    ema_decay: float = Field(0.99, gt=0, lt=1)
+    revival: RevivalConfig = RevivalConfig()
+
+
+class CodebookTraining(nn.Module):
+    """The part of the training that goes with a `VectorQuantizer`; its state belongs to checkpoints, not to the model.
+
+    Args:
+        quantizer: already filled; its codes stop taking gradients with "ema".
+    """
+
+    def __init__(self, quantizer: VectorQuantizer, config: CodebookTrainingConfig):
+        super().__init__()
+        self.config = config
+        self.ema = CodebookEma(quantizer, config.ema_decay) if config.learning == "ema" else None
+        self.dead_codes = DeadCodes(quantizer, config.revival)
+
+    def weighted(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The quantizer's losses, each times its weight."""
+        weights = {"commitment": self.config.commitment, "codebook": self.config.codebook}
+        return {name: weights[name] * value for name, value in losses.items()}
+
+    @torch.no_grad()
+    def update(self, quantizer: VectorQuantizer, latents: Tensor, ids: Tensor, generator: torch.Generator) -> Tensor:
+        """What gradients do not do, after a step: move the running means, revive dead codes.
+
+        Args:
+            latents: (B, N, D) before quantisation, those of all processes in one order.
+            ids: (B, N, 1) what they were coded as.
+            generator: on the CPU, in one state on all processes; drawn from only where codes are replaced.
+
+        Returns:
+            (T, S) bool, true for codes that were replaced: an averaged copy of the model takes these over as they are.
+        """
+        if self.ema is not None:
+            self.ema.update(quantizer, latents, ids)
+        replaced = self.dead_codes.revive(quantizer, latents, ids, generator)
+        if self.ema is not None:
+            self.ema.restart(quantizer, replaced)
+        return replaced

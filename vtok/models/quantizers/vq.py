@@ -1,0 +1,107 @@
+"""Vector quantization (arXiv 1711.00937): the nearest row of a learned table stands for a latent."""
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, mse_loss, normalize
+
+from vtok.models.quantizers.base import Quantized, Quantizer
+from vtok.models.quantizers.nearest import assign
+
+
+class VectorQuantizer(Quantizer):
+    """One id a latent, of one table for all positions or of a table for each.
+
+    Losses, unweighted: "commitment" mean((z - sg e)^2) and, while `codes` take gradients, "codebook" mean((sg z - e)^2). Freeze the codes
+    (`codes.requires_grad_(False)`) where running means learn them (`CodebookEma`).
+
+    Args:
+        dim: width D of a latent.
+        codebook_size: codes S of a table.
+        num_tables: T, either 1 or the number of positions.
+    """
+
+    codes: nn.Parameter  # (T, S, D) float32
+
+    def __init__(self, dim: int, codebook_size: int, *, num_tables: int = 1):
+        super().__init__()
+        self.dim = dim
+        self.codebook_sizes = (codebook_size,)
+        self.num_tables = num_tables
+        self.codes = nn.Parameter(torch.randn(num_tables, codebook_size, dim) * dim**-0.5)
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """One table of 16 codes of 8 components; seeded."""
+        quantizer = cls(8, 16)
+        quantizer.fill(torch.randn(16, 8, generator=torch.Generator().manual_seed(0)))
+        return quantizer
+
+    @torch.no_grad()
+    def fill(self, codes: Tensor) -> None:
+        """Take the codes, (T, S, D), or (S, D) for all tables; found by k-means over latents, say."""
+        self.codes.copy_(codes)
+
+    def place(self, x: Tensor) -> Tensor:
+        """Where latents and codes (..., D) are compared."""
+        return x
+
+    def num_positions(self, num_latents: int) -> int:
+        if self.num_tables not in (1, num_latents):
+            raise ValueError(f"has tables for {self.num_tables} latents, got {num_latents}")
+        return num_latents
+
+    def forward(self, z: Tensor) -> Quantized:
+        with torch.autocast(z.device.type, enabled=False):
+            z = self.place(z.float())
+            ids = self._nearest(z)[..., None]  # (B, N, 1)
+            vectors = self.lookup(ids)
+            losses = {"commitment": mse_loss(z, vectors.detach())}
+            if self.codes.requires_grad:
+                losses["codebook"] = mse_loss(vectors, z.detach())
+        return Quantized(z + (vectors - z).detach(), ids, losses)
+
+    def lookup(self, ids: Tensor, lengths: Tensor | None = None) -> Tensor:
+        num_positions = ids.shape[1]
+        rows = ids[..., 0]  # (B, N)
+        if self.num_tables > 1:
+            rows = rows + self.codebook_sizes[0] * torch.arange(num_positions, device=ids.device)
+        vectors = self.place(embedding(rows, self.codes.flatten(0, 1)).float())
+        if lengths is not None:
+            vectors = vectors * (torch.arange(num_positions, device=ids.device) < lengths[:, None])[..., None]
+        return vectors
+
+    def by_table(self, latents: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """What each table has coded: points (T, n, D) float32 in their place, and the rows (T, n) they took.
+
+        Args:
+            latents: (B, N, D).
+            ids: (B, N, 1).
+        """
+        points, rows = self.place(latents.detach().float()), ids[..., 0]
+        if self.num_tables == 1:
+            return points.flatten(0, 1)[None], rows.flatten()[None]
+        return points.transpose(0, 1), rows.T
+
+    @torch.no_grad()
+    def _nearest(self, z: Tensor) -> Tensor:
+        codes = self.place(self.codes.float())
+        if self.num_tables == 1:
+            return assign(z.flatten(0, 1), codes[0]).view(z.shape[:2])
+        self.num_positions(z.shape[1])
+        return torch.stack([assign(z[:, k], table) for k, table in enumerate(codes)], 1)
+
+
+class SphericalVectorQuantizer(VectorQuantizer):
+    """Latents and codes of length 1, so that the largest cosine wins (arXiv 2110.04627, section 3.2)."""
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Tables for 4 positions, each of 16 codes of 8 components; seeded."""
+        quantizer = cls(8, 16, num_tables=4)
+        quantizer.fill(torch.randn(4, 16, 8, generator=torch.Generator().manual_seed(0)))
+        return quantizer
+
+    def place(self, x: Tensor) -> Tensor:
+        return normalize(x, dim=-1)
