@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, str] = {
     "linear": "vtok.tokenizers.linear:LinearTokenizer",
+    "nested": "vtok.tokenizers.nested:NestedTokenizer",
 }
 
 

@@ -18,3 +18,7 @@ class Autoencoder(nn.Module, ABC):
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
         """Latents to pictures, not clamped."""
+
+    def decoder_parameters(self) -> list[nn.Parameter]:
+        """What `decode` alone uses, to be trained for other latents than those of `encode`."""
+        return []

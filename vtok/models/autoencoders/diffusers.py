@@ -94,6 +94,10 @@ class DiffusersAutoencoder(Autoencoder):
             pictures = in_windows(self._decode, latents, window=self.window, margin=self.margin, scale=self.downsample)
         return (pictures + 1) / 2
 
+    def decoder_parameters(self) -> list[nn.Parameter]:
+        parts = (self.model.decoder, getattr(self.model, "post_quant_conv", None))
+        return [parameter for part in parts if part is not None for parameter in part.parameters()]
+
     def _encode(self, images: Tensor) -> Tensor:
         out = self.model.encode(images)
         latents: Tensor = out.latent_dist.mode() if hasattr(out, "latent_dist") else out[0]

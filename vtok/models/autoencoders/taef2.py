@@ -52,6 +52,10 @@ class PooledBlock(Block):
 
         A 1x1 layer's means and variances follow from the means and second moments of its input, so the wide map is never needed.
         """
+        with torch.autocast(x.device.type, enabled=False):  # a variance is a small difference of large numbers
+            return self._folded(x.float())
+
+    def _folded(self, x: Tensor) -> tuple[Tensor, Tensor]:
         norm = cast(nn.GroupNorm, self.pool[1])
         first = cast(nn.Conv2d, self.pool[0]).weight.flatten(1)  # (256, 64)
         cells = x.flatten(2)  # (B, 64, h * w)
@@ -98,6 +102,9 @@ class Taef2(Autoencoder):
             x = block(x)
         # 8.2 cells of sight: 10 at 1/4, 10 at 1/2, 5 at full size
         return in_windows(self.decoder[6:], x, window=WINDOW, margin=9, scale=8)
+
+    def decoder_parameters(self) -> list[nn.Parameter]:
+        return list(self.decoder.parameters())
 
 
 class _SoftClamp(nn.Module):
