@@ -51,3 +51,7 @@ class UnsupportedError(VtokError):
 
 class MissingExtraError(VtokError):
     """A library that is not installed; the message holds the install line."""
+
+
+class TrainingError(VtokError):
+    """A run that cannot go on: a loss or gradient that is no number, or checkpoints of which none can be read."""

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from vtok.cli.cache_latents import cache_latents
 from vtok.cli.compare import compare
 from vtok.cli.decode import decode
 from vtok.cli.encode import encode
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (encode, decode, info, truncate, compare, models, recipes, train):
+for _command in (encode, decode, info, truncate, compare, models, recipes, train, cache_latents):
     app.command()(_command)
 
 

@@ -1,4 +1,4 @@
-"""Opening a data set by what is there: picture files, webdataset tars, parquet tables, or synthetic pictures."""
+"""Opening a data set by what is there: picture files, webdataset tars, parquet tables, a cache of latents, or synthetic pictures."""
 
 from pathlib import Path
 from typing import Literal
@@ -6,6 +6,7 @@ from typing import Literal
 from vtok.data.files import expand_home, expand_pattern, find_files, fixed_folder, is_pattern, look_at
 from vtok.data.pictures import PICTURE_EXTENSIONS
 from vtok.data.sources.base import Source
+from vtok.data.sources.cache_names import MANIFEST
 from vtok.data.sources.folder import FolderSource
 from vtok.data.sources.parquet import ParquetSource
 from vtok.data.sources.split import Subset, is_held_out
@@ -13,7 +14,7 @@ from vtok.data.sources.synthetic import SyntheticSource
 from vtok.data.sources.tar import TarSource
 from vtok.errors import DataError
 
-Kind = Literal["auto", "folder", "tar", "parquet", "synthetic"]
+Kind = Literal["auto", "folder", "tar", "parquet", "cache", "synthetic"]
 Split = Literal["all", "train", "held_out"]
 
 _SOURCES: dict[str, type[FolderSource] | type[TarSource] | type[ParquetSource]] = {
@@ -43,7 +44,7 @@ def open_source(
 
     Args:
         path: a file, a folder (searched to any depth) or a pattern such as `shards/train-{000..127}.tar`; unused for synthetic pictures.
-        kind: what to look for; "auto" takes what is there and refuses a mixture.
+        kind: what to look for; "auto" takes what is there and refuses a mixture. A folder with a cache's manifest is a cache.
         split: "held_out" is the twentieth of samples whose file name has a crc32 that divides by 20, "train" the rest.
         seed: of the synthetic pictures; so are the next two.
         num_synthetic: how many.
@@ -56,6 +57,8 @@ def open_source(
     if kind == "synthetic":
         return _split(SyntheticSource(num_synthetic, synthetic_size, seed=seed), split)
     place = expand_home(path)
+    if kind == "cache" or (kind == "auto" and (place / MANIFEST).is_file()):
+        return _open_cache(place, str(path), split)
     wanted: list[str] = ["folder", "tar", "parquet"] if kind == "auto" else [kind]
     found = {k: files for k in wanted if (files := _find(place, _EXTENSIONS[k]))}
     if len(found) != 1:
@@ -96,10 +99,23 @@ def _complaint(path: str | Path, wanted: list[str], found: dict[str, list[Path]]
     return f"{path}: holds {counts}; say which by the kind ({', '.join(found)}) or by a pattern such as {example!r}"
 
 
+def _open_cache(folder: Path, name: str, split: Split) -> Source:
+    from vtok.data.sources.cache import CacheSource  # with pydantic, which the rest of the room does without
+
+    cache = CacheSource(folder, name=name)
+    return cache if split == "all" else cache.part(_part(cache, split), name=_part_name(cache, split))
+
+
 def _split(source: Source, split: Split) -> Source:
-    if split == "all":
-        return source
+    return source if split == "all" else Subset(source, _part(source, split), name=_part_name(source, split))
+
+
+def _part(source: Source, split: Split) -> list[int]:
     indices = [i for i in range(len(source)) if is_held_out(source.key(i)) == (split == "held_out")]
     if not indices:
         raise DataError(f"{source.name}: none of its {len(source)} pictures belongs to the {split.replace('_', '-')} part; add pictures")
-    return Subset(source, indices, name=f"{source.name} ({split.replace('_', '-')} part)")
+    return indices
+
+
+def _part_name(source: Source, split: Split) -> str:
+    return f"{source.name} ({split.replace('_', '-')} part)"

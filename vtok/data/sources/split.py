@@ -9,7 +9,7 @@ from vtok.data.sources.base import Sample, Source
 
 def is_held_out(key: str) -> bool:
     """Whether a sample belongs to the held-out twentieth: crc32 of its file name (the last part of its key) divides by 20."""
-    return zlib.crc32(PurePosixPath(key).name.encode()) % 20 == 0
+    return zlib.crc32(PurePosixPath(key).name.encode("utf-8", "surrogateescape")) % 20 == 0
 
 
 class Subset:
