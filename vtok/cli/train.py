@@ -1,6 +1,7 @@
 """`vtok train`: a recipe to a model folder."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ import typer
 from vtok.cli.options import QuietOption
 from vtok.cli.pipes import say, tell
 
+STOPPED = 130  # what a program gets that an interrupt ends
+
 
 def train(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name of `vtok recipes`, or a .toml file.")],
@@ -18,20 +21,35 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe; may be repeated.")
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Model folder to write; default: the recipe's name.")] = None,
+    overfit: Annotated[
+        int | None, typer.Option("--overfit", metavar="N", min=1, help="Train on N pictures alone, to see whether training works.")
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Train a tokenizer by a recipe and write its model folder.
+
+    The same command on the folder of a run that was cut off goes on from its last checkpoint.
 
     Example: vtok train linear64 --set data.path=Pictures -o my-model
     """
     from vtok.train.config import load_config
 
-    config = load_config(recipe, overrides or ())
+    own = [] if overfit is None else [f"train.overfit={overfit}"]
+    config = load_config(recipe, [*(overrides or ()), *own])
     from vtok.train import run  # torch: only once the recipe is known to be good
     from vtok.train.objectives import TABLE
+    from vtok.train.stop import StoppedError
 
-    with _news(logging.WARNING if quiet else logging.INFO):
-        say(str(run(config, TABLE, output or Path(Path(recipe).stem))))
+    speaks = os.environ.get("RANK", "0") == "0"  # of several processes, the first
+    with _news(logging.INFO if speaks and not quiet else logging.WARNING):
+        try:
+            folder = run(config, TABLE, output or Path(Path(recipe).stem), show_progress=speaks and not quiet)
+        except StoppedError as stop:
+            if speaks:
+                tell(f"vtok: {stop}")
+            raise typer.Exit(STOPPED) from None
+    if speaks:
+        say(str(folder))
 
 
 class _Lines(logging.Handler):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vtok.errors import ConfigError
 from vtok.recipes import recipe_file
@@ -23,14 +23,109 @@ class DataConfig(BaseModel):
         split: all pictures, or those whose `crc32(file name) % 20` is not 0 (train) or is 0 (held_out).
         num_synthetic: how many pictures "synthetic" draws.
         max_side: pictures with a longer short side are scaled down to it; 0 takes them as they are.
+        crop_size: side in pixels of the squares that gradient steps train on.
+        scales: smallest and largest side of what such a square shows, in multiples of it.
+        flip: mirror half of them.
+        workers: processes that read pictures; 0 reads in the training process.
+        memory_mb: decoded pictures kept in memory, over the workers of a training process, in units of 10**6 bytes; 0 keeps none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
     path: str = ""
-    kind: Literal["auto", "folder", "tar", "parquet", "synthetic"] = "auto"
+    kind: Literal["auto", "folder", "tar", "parquet", "cache", "synthetic"] = "auto"
     split: Literal["all", "train", "held_out"] = "all"
     num_synthetic: int = Field(64, ge=1)
     max_side: int = Field(512, ge=0)
+    crop_size: int = Field(256, ge=16, le=4096)
+    scales: tuple[float, float] = (0.75, 1.5)
+    flip: bool = True
+    workers: int = Field(0, ge=0, le=256)
+    memory_mb: int = Field(1500, ge=0)
+
+    @field_validator("scales")
+    @classmethod
+    def _scales_rise(cls, scales: tuple[float, float]) -> tuple[float, float]:
+        low, high = scales
+        if not 0 < low <= high <= 16:
+            raise ValueError(f"smallest, then largest, above 0 and at most 16, got {low} and {high}")
+        return scales
+
+
+class OptimizerConfig(BaseModel):
+    """AdamW and its schedule: a linear warm-up, then, at once or after a plateau, a cosine down to a share of the rate.
+
+    Args:
+        learning_rate: highest.
+        warmup_steps: steps of the rise from 0, counted from the group's first step.
+        final_share: of the learning rate, at the last step.
+        cooldown: part of the run at its end over which the rate falls; below 1 it stays at its highest till then, so that a run can be made
+            longer or shorter on the way.
+        betas, weight_decay: of AdamW; biases, norms and embeddings (parameters of fewer than two axes) are not decayed.
+        clip: largest norm of the group's gradient; 0 does not clip.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    learning_rate: float = Field(1e-4, gt=0, le=1)
+    warmup_steps: int = Field(100, ge=0)
+    final_share: float = Field(0.05, ge=0, le=1)
+    cooldown: float = Field(1.0, ge=0, le=1)
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = Field(0.01, ge=0)
+    clip: float = Field(1.0, ge=0)
+
+
+class ValidationConfig(BaseModel):
+    """Measuring on the held-out part of the data (`crc32(file name) % 20 == 0`), with the averaged weights.
+
+    Args:
+        every: steps; 0 never.
+        num_pictures: centre crops of the held-out pictures measured.
+        lengths: prefixes measured; 0 stands for all tokens.
+        select: the mean of this over the lengths decides which weights are the best.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    every: int = Field(0, ge=0)
+    num_pictures: int = Field(32, ge=1)
+    lengths: tuple[int, ...] = Field((1, 4, 16, 0), min_length=1)
+    select: Literal["psnr", "lpips"] = "psnr"
+
+
+class TrainConfig(BaseModel):
+    """The gradient steps of a run.
+
+    Args:
+        steps: how many; 0 for what is fitted in closed form alone.
+        overfit: train on so many pictures alone, as a check that training works; 0 takes all.
+        batch_size: samples of a step over all processes.
+        accumulate: parts that a process splits its share of the batch into.
+        precision: "bf16" computes networks in bfloat16, weights and losses stay float32.
+        ema: decay of the averaged weights, which are what is kept; 0 keeps the weights themselves.
+        compile: compile the step with torch.compile.
+        gradient_checkpointing: recompute activations of transformer blocks in the backward pass.
+        log_every, image_every: steps between lines of `log.jsonl` and between picture grids; 0 never.
+        checkpoint_every: steps between checkpoints.
+        checkpoint_minutes: a checkpoint also when the last one is older than this; 0 counts steps alone.
+        keep: checkpoints kept.
+        trackers: loggers of Accelerate by name, beside `log.jsonl`: "tensorboard", "wandb", ...
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    steps: int = Field(0, ge=0)
+    overfit: int = Field(0, ge=0)
+    batch_size: int = Field(8, ge=1)
+    accumulate: int = Field(1, ge=1)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    ema: float = Field(0.999, ge=0, lt=1)
+    compile: bool = False
+    gradient_checkpointing: bool = False
+    log_every: int = Field(10, ge=1)
+    image_every: int = Field(0, ge=0)
+    checkpoint_every: int = Field(500, ge=1)
+    checkpoint_minutes: float = Field(10.0, ge=0)
+    keep: int = Field(2, ge=1)
+    trackers: tuple[str, ...] = ("tensorboard",)
+    validation: ValidationConfig = ValidationConfig()
 
 
 class RunConfig(BaseModel):
@@ -48,6 +143,7 @@ class RunConfig(BaseModel):
     seed: int = Field(0, ge=0, lt=2**31)
     threads: int = Field(0, ge=0, le=1024)
     data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
     sections: dict[str, dict[str, Any]] = {}
 
     @model_validator(mode="before")
@@ -61,7 +157,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _only_the_own_section(self) -> Self:
         if unknown := sorted(set(self.sections) - {self.objective}):
-            near = _nearest(unknown[0], ["data", self.objective])
+            near = _nearest(unknown[0], ["data", "train", self.objective])
             raise ValueError(f"unknown section [{unknown[0]}] for the objective {self.objective}{near}")
         return self
 

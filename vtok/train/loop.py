@@ -1,52 +1,124 @@
-"""The one training loop: open the pictures, start in closed form, write the model folder."""
+"""The one training loop: start in closed form, then steps by gradient with checkpoints, logs and measures; a run cut off goes on."""
 
 import importlib
 import logging
 from pathlib import Path
+from typing import cast
 
 import torch
 
-from vtok.data.atomic import write_bytes
 from vtok.errors import ConfigError, OutputError
+from vtok.tokenizers.base import Tokenizer
+from vtok.train import checkpoint, log_file
+from vtok.train.accelerator import from_first, open_accelerator
 from vtok.train.config import RunConfig, check
-from vtok.train.objective import Objective, Table
+from vtok.train.objective import GradientObjective, Objective, Table
 from vtok.train.pictures import open_pictures
+from vtok.train.reports import save_model
+from vtok.train.run_folder import RunFolder, resolve
+from vtok.train.training import Training
+from vtok.train.validation import find_lpips
 
 log = logging.getLogger(__name__)
 
 
-def run(config: RunConfig, objectives: Table, output: Path) -> Path:
-    """Train what `config` says and write it as a model folder, then the resolved configuration beside it as `run.json`.
+def run(config: RunConfig, objectives: Table, output: Path, *, show_progress: bool = False) -> Path:
+    """Train what `config` says and write it as a model folder, with the resolved configuration beside it as `run.json`.
+
+    Without gradient steps that is all. With them the folder also has `start/`, `checkpoints/`, `log.jsonl` and more, see `RunFolder`; a
+    folder that holds a run of the same settings goes on from its last checkpoint.
 
     Args:
         objectives: name -> "module:Class" of all objectives that there are.
-        output: the model folder; its files are written at the end, each whole or not at all.
+        output: the model folder; its files are written whole or not at all.
+        show_progress: a moving bar on a terminal's standard error; otherwise progress is logged.
 
     Raises:
-        ConfigError: an unknown objective or a wrong setting.
+        ConfigError: an unknown objective, a wrong setting, or a folder that holds another run.
         DataError: no pictures.
         WeightsError: a frozen network without its weights.
         OutputError: the folder cannot be written; that its parent is missing or a file in its place is found before the work starts.
+        TrainingError: a loss that is no number, or checkpoints of which none can be read.
+        StoppedError: a signal asked to stop; a checkpoint was written.
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    _set_threads(config)
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file; name a folder for the model")
     if not output.absolute().parent.is_dir():
         raise OutputError(f"{output.absolute().parent}: no such folder; make it, or name another")
-    objective = _build(config, objectives)
-    pictures = open_pictures(config.data, config.seed)
-    log.info("%d pictures in %s", len(pictures), pictures.source.name)
-    tokenizer = objective.prepare(pictures, torch.Generator().manual_seed(config.seed))
-    tokenizer.save_pretrained(output)
-    resolved = config.model_copy(update={"sections": {config.objective: objective.config.model_dump(mode="json")}})
-    write_bytes(output / "run.json", resolved.model_dump_json(indent=2).encode())
+    objective = build(config, objectives)
+    resolved = resolve(config, objective.config)
+    folder = RunFolder(output)
+    if not config.train.steps:
+        if config.train.overfit:
+            raise ConfigError(f"train.overfit is {config.train.overfit}, but train.steps is 0: only steps by gradient can overfit")
+        if folder.has_begun():
+            folder.check_same(resolved, objective.Config)
+        tokenizer = _prepared(objective, config)
+        tokenizer.save_pretrained(output)
+        folder.write_config(resolved)
+    elif not hasattr(objective, "losses"):
+        raise ConfigError(f"train.steps is {config.train.steps}, but {config.objective} is fitted without gradient steps; set it to 0")
+    else:
+        _train(resolved, cast(GradientObjective, objective), folder, show_progress=show_progress)
     return output
 
 
-def _build(config: RunConfig, objectives: Table) -> Objective:
+def build(config: RunConfig, objectives: Table) -> Objective:
+    """The objective that a configuration names, from its own section.
+
+    Raises:
+        ConfigError: there is none of that name, or a wrong setting.
+    """
     if config.objective not in objectives:
         raise ConfigError(f"no objective {config.objective!r}; there are: {', '.join(objectives)}")
     module, _, name = objectives[config.objective].partition(":")
     objective: type[Objective] = getattr(importlib.import_module(module), name)
     return objective(check(objective.Config, config.settings(), f"[{config.objective}]"))
+
+
+def _set_threads(config: RunConfig) -> None:
+    if config.threads:
+        torch.set_num_threads(config.threads)
+
+
+def _prepared(objective: Objective, config: RunConfig) -> Tokenizer:
+    pictures = open_pictures(config.data, config.seed)
+    log.info("%d pictures in %s", len(pictures), pictures.source.name)
+    return objective.prepare(pictures, torch.Generator().manual_seed(config.seed))
+
+
+def _train(config: RunConfig, objective: GradientObjective, folder: RunFolder, *, show_progress: bool) -> None:
+    accelerator = open_accelerator(config.train.trackers, folder.logs)
+    _set_threads(config)  # several processes on one processor were given a share each
+    try:
+        found = from_first(accelerator, lambda: _first_step(config, objective, folder))
+        if found == config.train.steps:
+            return
+        last = checkpoint.read(folder.checkpoints, found) if found else None
+        Training(config, objective, folder, accelerator, last).run(show_progress=show_progress)
+    finally:
+        accelerator.end_training()
+
+
+def _first_step(config: RunConfig, objective: GradientObjective, folder: RunFolder) -> int:
+    """Where to go on, with everything in the folder as it was then; 0 with a start newly made or found."""
+    if folder.config.exists():
+        folder.check_same(config, objective.Config)
+    if config.train.validation.every:
+        find_lpips(config.data.crop_size, config.train.validation.select)  # before the long preparation
+    start = None if folder.has_begun() else _prepared(objective, config)
+    folder.make()
+    if start is not None:
+        save_model(start, folder.start)
+        save_model(start, folder.path)
+    folder.remove_unfinished()
+    found = checkpoint.last_whole(folder.checkpoints)
+    step = found.step if found else 0
+    if step == config.train.steps:
+        log.info("%s is finished: %d steps", folder.path, step)
+    elif step:
+        log.info("going on after step %d of %d in %s", step, config.train.steps, folder.path)
+    folder.write_config(config)
+    log_file.cut(folder.log, step)
+    return step

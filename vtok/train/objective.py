@@ -1,13 +1,36 @@
 """The contract between the loop and what is trained."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import torch
 from pydantic import BaseModel
+from torch import Tensor, nn
 
 from vtok.tokenizers.base import Tokenizer
+from vtok.train.batch import Batch
+from vtok.train.config import OptimizerConfig
 from vtok.train.pictures import Pictures
+
+Losses = dict[str, dict[str, Tensor]]  # group -> name of the loss -> its weighted value, a scalar; a group's values are added up
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Parameters that are updated together.
+
+    Args:
+        name: key of its losses.
+        parameters: trained by this group alone.
+        optimizer: AdamW's settings.
+        first_step: before it the group stands still.
+    """
+
+    name: str
+    parameters: Sequence[nn.Parameter]
+    optimizer: OptimizerConfig
+    first_step: int = 0
 
 
 class Objective(Protocol):
@@ -29,6 +52,39 @@ class Objective(Protocol):
 
         Raises:
             DataError: too few or too small pictures.
+        """
+
+
+class GradientObjective(Objective, Protocol):
+    """An objective with gradient steps. `begin` comes after `prepare`, or after the start was read back when a run goes on.
+
+    It is an `nn.Module` that holds all that is trained; what is frozen and not saved stays out of its `state_dict`.
+    """
+
+    tokenizer: Tokenizer  # what the run is for; its averaged copy is saved
+    groups: tuple[Group, ...]  # in the order of their updates
+
+    def begin(self, tokenizer: Tokenizer, seed: int) -> None:
+        """Take the start, and make the groups.
+
+        Args:
+            seed: of the run; see `draws.generator`.
+        """
+
+    def latents_digest(self) -> str:
+        """Digest of the autoencoder whose latents it takes from batches (`latent_cache.autoencoder_digest`)."""
+
+    def losses(self, batch: Batch) -> Losses:
+        """The losses of all groups at this step, means over the batch's samples.
+
+        One backward pass of their sum follows, so a loss must not reach the parameters of another group.
+        """
+
+    def after_step(self, step: int, ema: Tokenizer) -> None:
+        """What gradients do not do: codebook averages, revival of unused codes.
+
+        Args:
+            ema: the averaged copy; buffers changed here are to be changed there too.
         """
 
 

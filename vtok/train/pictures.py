@@ -29,12 +29,27 @@ class Pictures:
         skipped = Skipped()
         left = [index for index in self.order if self.source.key(index) not in self.broken]
         for sample in readable(self.source, left, skipped=skipped):
-            yield _scaled_down(sample.pixels, self.max_side)
+            yield scaled_down(sample.pixels, self.max_side)
         self.broken.update(key for key, _ in skipped.pictures)
 
 
 def open_pictures(config: DataConfig, seed: int) -> Pictures:
-    """The pictures that a run's [data] section names.
+    """The pictures that a run's [data] section names, in a random order.
+
+    Raises:
+        ConfigError: no path given.
+        DataError: nothing to read there.
+    """
+    source = open_data(config, seed)
+    order = np.random.default_rng(seed).permutation(len(source))
+    return Pictures(source, tuple(order.tolist()), config.max_side)
+
+
+def open_data(config: DataConfig, seed: int) -> Source:
+    """The data set that a run's [data] section names.
+
+    Args:
+        seed: of synthetic pictures.
 
     Raises:
         ConfigError: no path given.
@@ -42,14 +57,17 @@ def open_pictures(config: DataConfig, seed: int) -> Pictures:
     """
     if not config.path and config.kind != "synthetic":
         raise ConfigError("data.path is empty: say where the pictures are, for example --set data.path=FOLDER")
-    source = open_source(
+    return open_source(
         config.path, kind=config.kind, split=config.split, seed=seed, num_synthetic=config.num_synthetic, synthetic_size=SYNTHETIC_SIZE
     )
-    order = np.random.default_rng(seed).permutation(len(source))
-    return Pictures(source, tuple(order.tolist()), config.max_side)
 
 
-def _scaled_down(pixels: np.ndarray, max_side: int) -> np.ndarray:
+def scaled_down(pixels: np.ndarray, max_side: int) -> np.ndarray:
+    """A picture with its short side brought down to `max_side`; as it is where that is 0 or the side not longer.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+    """
     height, width = pixels.shape[:2]
     short = min(height, width)
     if not max_side or short <= max_side:

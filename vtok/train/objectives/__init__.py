@@ -2,4 +2,5 @@
 
 TABLE = {
     "linear": "vtok.train.objectives.linear:LinearObjective",
+    "nested": "vtok.train.objectives.nested:NestedObjective",
 }

@@ -1,0 +1,23 @@
+"""What one step of training works on."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One process's share of a step's samples, or a part of it.
+
+    Args:
+        images: (B, 3, S, S) float in [0, 1].
+        latents: (B, C, S / downsample, S / downsample) float, cut from the frozen autoencoder's latents of the whole pictures; None where
+            the data has none.
+        indices: (B,) int64 on the CPU, index of each sample in the global batch; together with seed and step it decides every random draw.
+        step: from 0.
+    """
+
+    images: Tensor
+    latents: Tensor | None
+    indices: Tensor
+    step: int

@@ -1,0 +1,263 @@
+"""`nested`, trained so that every prefix is useful: all tokens and a random prefix decoded in each step (NesTok)."""
+
+import math
+from typing import Literal, Self, cast
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from vtok.data.files import expand_home
+from vtok.errors import ConfigError, VtokError, WeightsError
+from vtok.models.decoders import Decoded
+from vtok.models.quantizers import Quantized
+from vtok.models.quantizers.codebook_training import CodebookTraining, CodebookTrainingConfig
+from vtok.models.quantizers.config import FsqConfig, VqConfig
+from vtok.models.quantizers.vq import VectorQuantizer
+from vtok.models.tile_transformer import TransformerConfig
+from vtok.tokenizers.base import Tokenizer
+from vtok.tokenizers.linear import LinearTokenizer
+from vtok.tokenizers.nested import NestedConfig, NestedTokenizer, tile_layout
+from vtok.tokenizers.prefix import Pair, PrefixRule, draw_lengths
+from vtok.train.batch import Batch
+from vtok.train.closed_form.first_codes import fill_with_latents
+from vtok.train.config import OptimizerConfig
+from vtok.train.draws import generator as draws_at
+from vtok.train.frozen import frozen_autoencoder
+from vtok.train.gather import gathered
+from vtok.train.latent_cache import autoencoder_digest
+from vtok.train.losses.adversary import Adversary, AdversaryConfig
+from vtok.train.losses.alignment import alignment_features, alignment_loss
+from vtok.train.losses.picture_losses import PictureLossConfig, PictureLosses
+from vtok.train.objective import Group, Losses
+from vtok.train.objectives.linear import LinearObjective, LinearObjectiveConfig
+from vtok.train.pictures import Pictures
+
+LENGTHS, SPREAD, REVIVAL = range(3)  # what a draw is for
+
+
+class ModelConfig(BaseModel):
+    """What the start does not decide of the model; see `NestedConfig`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    patch_size: int = Field(1, ge=1, le=1024)
+    num_registers: int = Field(16, ge=1, le=4096)
+    encoder: TransformerConfig = TransformerConfig(depth=3)
+    decoder: TransformerConfig = TransformerConfig()
+    neighbours: bool = True
+    tail: Literal["fill", "truncate"] = "fill"
+
+
+class NetworkOptimizer(OptimizerConfig):
+    learning_rate: float = Field(6e-4, gt=0, le=1)
+
+
+class DecoderOptimizer(OptimizerConfig):
+    learning_rate: float = Field(2e-4, gt=0, le=1)
+
+
+class CodesOptimizer(OptimizerConfig):
+    learning_rate: float = Field(3e-5, gt=0, le=1)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class NestedObjectiveConfig(BaseModel):
+    """Settings of the training.
+
+    Args:
+        start: "linear" fits the linear coder of the section `linear` first and begins with it; "random" begins with random weights; a
+            model folder of the family `linear` is begun with, one of `nested` is trained on.
+        linear: the linear start; a random one takes its autoencoder and its tiles.
+        model: sizes; those of a `nested` start are its own.
+        quantizer: of a random start; a linear one brings its tables.
+        prefix: how many tokens a step decodes.
+        spread: largest factor, in octaves, by which the tiles of a picture differ from the prefix drawn for it; a codec gives each its own.
+        pictures: losses between picture and reconstruction.
+        alignment: weight of a prefix's first decoder features against those of all tokens, where both are decoded.
+        vq: how tables of VQ are learned.
+        adversary: a discriminator that judges the last decode of a step; None leaves it out.
+        network, autoencoder_decoder, codes: updates of the transformers, of the autoencoder's decoder, of the codes and the linear part.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    start: str = "linear"
+    linear: LinearObjectiveConfig = LinearObjectiveConfig()
+    model: ModelConfig = ModelConfig()
+    quantizer: VqConfig | FsqConfig | None = Field(None, discriminator="kind")
+    prefix: PrefixRule = Pair()
+    spread: float = Field(0.0, ge=0, le=8)
+    pictures: PictureLossConfig = PictureLossConfig()
+    alignment: float = Field(1.0, ge=0)
+    vq: CodebookTrainingConfig = CodebookTrainingConfig()
+    adversary: AdversaryConfig | None = None
+    network: NetworkOptimizer = NetworkOptimizer()
+    autoencoder_decoder: DecoderOptimizer = DecoderOptimizer()
+    codes: CodesOptimizer = CodesOptimizer()
+
+    @model_validator(mode="after")
+    def _quantizer_fits_the_start(self) -> Self:
+        if (self.start == "random") != (self.quantizer is not None):
+            raise ValueError('a quantizer belongs to start = "random", and that to a quantizer; other starts bring their own')
+        return self
+
+
+class NestedObjective(nn.Module):
+    """All of `nested`'s training.
+
+    Raises:
+        ConfigError: a tile that is not a whole number of patches, or a start of another family.
+        WeightsError: a start or a frozen network that is not at hand.
+    """
+
+    Config = NestedObjectiveConfig
+    tokenizer: NestedTokenizer
+    groups: tuple[Group, ...]
+
+    def __init__(self, config: NestedObjectiveConfig):
+        super().__init__()
+        self.config = config
+        self.pictures = PictureLosses(config.pictures)
+        self._start: Tokenizer | LinearObjective | None = None
+        if config.start == "linear":
+            self._start = LinearObjective(config.linear)
+            tile_layout(self._start.autoencoder, config.linear.tile_size, config.model.patch_size)  # before the fit, which takes its time
+        elif config.start != "random":
+            self._start = _loaded(config.start)
+
+    def prepare(self, pictures: Pictures, generator: torch.Generator) -> NestedTokenizer:
+        start = self._start.prepare(pictures, generator) if isinstance(self._start, LinearObjective) else self._start
+        if isinstance(start, NestedTokenizer):
+            return start
+        with torch.random.fork_rng([]):
+            torch.manual_seed(generator.initial_seed())
+            if isinstance(start, LinearTokenizer):
+                return NestedTokenizer.start_from(start, **dict(self.config.model)).eval()
+            return self._random(pictures, generator).eval()
+
+    def _random(self, pictures: Pictures, generator: torch.Generator) -> NestedTokenizer:
+        linear = self.config.linear
+        config, autoencoder = frozen_autoencoder(linear.autoencoder, linear.autoencoder_weights, linear.tile_size)
+        sizes = {"autoencoder": config, "tile_size": linear.tile_size, "quantizer": self.config.quantizer, "linear": False}
+        model = NestedTokenizer(NestedConfig.model_validate({**dict(self.config.model), **sizes}))
+        model.autoencoder.load_state_dict(autoencoder.state_dict())
+        if isinstance(model.quantizer, VectorQuantizer):
+            fill_with_latents(model, model.quantizer, pictures, generator)
+        return model
+
+    def begin(self, tokenizer: Tokenizer, seed: int) -> None:
+        self.tokenizer = model = cast(NestedTokenizer, tokenizer).train()
+        self.seed = seed
+        self._start = None
+        model.requires_grad_(True)
+        model.autoencoder.requires_grad_(False)
+        decoder = model.autoencoder.decoder_parameters()
+        for parameter in decoder:
+            parameter.requires_grad_(True)
+        quantizer = model.quantizer
+        self.vq = CodebookTraining(quantizer, self.config.vq) if isinstance(quantizer, VectorQuantizer) else None
+        self._coded: list[tuple[Tensor, Tensor]] = []  # latents and ids of this step's batches
+        coders = (quantizer, *(() if model.linear is None else (model.linear,)))
+        codes = [parameter for coder in coders for parameter in coder.parameters() if parameter.requires_grad]
+        elsewhere = {id(parameter) for parameter in (*codes, *quantizer.parameters(), *model.autoencoder.parameters())}
+        network = [parameter for parameter in model.parameters() if id(parameter) not in elsewhere]
+        groups = [
+            Group("network", network, self.config.network),
+            Group("autoencoder_decoder", decoder, self.config.autoencoder_decoder),
+            Group("codes", codes, self.config.codes),
+        ]
+        self.adversary = None if self.config.adversary is None else Adversary(self.config.adversary)
+        if self.adversary is not None:
+            own = self.adversary.config
+            groups.append(Group("discriminator", list(self.adversary.parameters()), own.optimizer, own.first_step))
+        self.groups = tuple(group for group in groups if group.parameters)
+
+    def latents_digest(self) -> str:
+        return autoencoder_digest(self.tokenizer.autoencoder)
+
+    def losses(self, batch: Batch) -> Losses:
+        model, config = self.tokenizer, self.config
+        latents = model.latents_of(self._maps(batch))
+        quantized = model.quantize(latents)
+        if self.vq is not None:
+            self._coded.append((latents.detach(), quantized.ids))
+        decodes = [self._decode(batch, quantized, lengths) for lengths in self._lengths(batch)]
+        target = self.pictures.target(batch.images)
+        found = [self.pictures(decoded.pictures.float(), target) for decoded in decodes]
+        losses = {name: torch.stack([own[name] for own in found]).sum() for name in found[0]}
+        if config.alignment and len(decodes) > 1:
+            losses["alignment"] = config.alignment * alignment_loss(_features(decodes[1]), _features(decodes[0])).mean()
+        if self.vq is not None:
+            losses |= self.vq.weighted(quantized.losses)
+        return self._with_adversary(batch, decodes[-1].pictures, losses)
+
+    def _with_adversary(self, batch: Batch, pictures: Tensor, losses: dict[str, Tensor]) -> Losses:
+        if self.adversary is None or not self.adversary.has_begun(batch.step):
+            return {"network": losses}
+        felt = self.adversary.loss_of_pictures(pictures, batch.step)
+        if felt is not None:
+            losses["adversarial"] = felt
+        return {"network": losses, "discriminator": {"real_or_not": self.adversary.loss_of_discriminator(batch.images, pictures)}}
+
+    @torch.no_grad()
+    def _maps(self, batch: Batch) -> Tensor:
+        tile = self.tokenizer.config.tile_size
+        if any(extent % tile for extent in batch.images.shape[2:]):
+            raise ConfigError(f"data.crop_size is {batch.images.shape[2]} pixels, expected a multiple of the tokenizer's tile of {tile}")
+        if batch.latents is None or self.tokenizer.codes_pixels:
+            return self.tokenizer.map_of(batch.images)
+        return batch.latents
+
+    def _grid(self, batch: Batch) -> tuple[int, int]:
+        """Rows and columns of tiles of each image."""
+        height, width = self.tokenizer.spec.input_size
+        return batch.images.shape[2] // height, batch.images.shape[3] // width
+
+    def _decode(self, batch: Batch, quantized: Quantized, lengths: Tensor) -> Decoded:
+        """Decode prefixes; gradients reach the codes through `lookup`, the encoder through what the quantizer lets through."""
+        model = self.tokenizer
+        covered = model.covered(lengths).view_as(quantized.vectors)
+        let_through = quantized.vectors - quantized.vectors.detach()  # 0, but for gradients
+        return model.decode_map(model.lookup(quantized.ids, lengths) + covered * let_through, lengths, *self._grid(batch))
+
+    def _lengths(self, batch: Batch) -> list[Tensor]:
+        """(B * rows * cols,) tokens of each tile, for each decode of the step."""
+        spec, config, tiles = self.tokenizer.spec, self.config, math.prod(self._grid(batch))
+        drawn = draw_lengths(config.prefix, spec, batch.indices, draws_at(self.seed, batch.step, LENGTHS))
+        lengths = [own.repeat_interleave(tiles) for own in drawn]
+        if config.spread:
+            lengths[-1] = self._spread(lengths[-1], batch, tiles)
+        return [own.to(batch.images.device) for own in lengths]
+
+    def _spread(self, lengths: Tensor, batch: Batch, tiles: int) -> Tensor:
+        """Each tile's own length, around that of its picture, which has its own strength of the spread."""
+        generator = draws_at(self.seed, batch.step, SPREAD)
+        draws = torch.rand(int(batch.indices.max()) + 1, 1 + tiles, generator=generator)[batch.indices]
+        octaves = self.config.spread * draws[:, :1] * (2 * draws[:, 1:] - 1)
+        own = (lengths * octaves.flatten().exp2()).round().long()
+        return own.clamp(1, self.tokenizer.spec.max_tokens)
+
+    @torch.no_grad()
+    def after_step(self, step: int, ema: Tokenizer) -> None:
+        if self.vq is None:
+            return
+        latents, ids = (gathered(torch.cat(parts)) for parts in zip(*self._coded, strict=True))
+        self._coded.clear()
+        codes = cast(VectorQuantizer, self.tokenizer.quantizer).codes
+        replaced = self.vq.update(cast(VectorQuantizer, self.tokenizer.quantizer), latents, ids, draws_at(self.seed, step, REVIVAL))
+        averaged = cast(VectorQuantizer, cast(NestedTokenizer, ema).quantizer).codes
+        averaged.copy_(torch.where(replaced[..., None], codes.detach(), averaged))
+
+
+def _features(decoded: Decoded) -> Tensor:
+    return alignment_features(decoded.features["registers"].flatten(0, 2), decoded.features["patches"].flatten(0, 2))
+
+
+def _loaded(start: str) -> Tokenizer:
+    folder = expand_home(start)
+    try:
+        model = Tokenizer.from_pretrained(folder)
+    except VtokError as error:
+        raise WeightsError(f'start = "{start}": {error}; give "linear", "random", or a model folder') from None
+    if not isinstance(model, LinearTokenizer | NestedTokenizer):
+        raise ConfigError(f'start = "{start}": a {model.family} model; nested starts from linear or nested')
+    return model

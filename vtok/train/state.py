@@ -1,0 +1,61 @@
+"""All of a run's tensors by name, out of its parts and back into them."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vtok.errors import TrainingError
+from vtok.train.ema import AveragedTokenizer
+
+WEIGHTS, AVERAGE, OPTIMIZER = "weights.", "ema.", "optimizer."
+
+
+def collect(objective: nn.Module, ema: AveragedTokenizer, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Weights and buffers, averaged weights, and the optimisers' moments by the name of their parameter."""
+    tensors = {WEIGHTS + name: value for name, value in objective.state_dict().items()}
+    tensors |= {AVERAGE + name: value for name, value in ema.state().items()}
+    names = _names(objective)
+    for optimizer in optimizers:
+        for parameter, moments in optimizer.state.items():
+            tensors |= {f"{OPTIMIZER}{names[id(parameter)]}.{moment}": value for moment, value in moments.items()}
+    return tensors
+
+
+def restore(
+    tensors: Mapping[str, Tensor], objective: nn.Module, ema: AveragedTokenizer, optimizers: Sequence[torch.optim.Optimizer]
+) -> None:
+    """Put what `collect` gave back.
+
+    Raises:
+        TrainingError: tensors that this objective does not have, or lacks.
+    """
+    try:
+        objective.load_state_dict(_under(tensors, WEIGHTS))
+        ema.load(_under(tensors, AVERAGE))
+    except (RuntimeError, KeyError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise TrainingError(f"the checkpoint does not fit this version of the objective ({told}); begin again in another folder") from None
+    moments = _by_parameter(_under(tensors, OPTIMIZER))
+    names = _names(objective)
+    for optimizer in optimizers:
+        state = optimizer.state_dict()
+        parameters = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+        state["state"] = {i: moments[name] for i, name in enumerate(parameters) if name in moments}
+        optimizer.load_state_dict(state)
+
+
+def _by_parameter(moments: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, value in moments.items():
+        name, _, moment = key.rpartition(".")
+        found.setdefault(name, {})[moment] = value
+    return found
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _names(objective: nn.Module) -> dict[int, str]:
+    return {id(parameter): name for name, parameter in objective.named_parameters()}
