@@ -55,6 +55,34 @@ def test_rows_of_lengths_per_tile_are_files_of_the_product_at_most_as_large(pict
         assert per_tile["psnr"] == pytest.approx(psnr(picture, np.asarray(decompress(file, model=tokenizer))), abs=1e-4)
 
 
+def test_rows_of_rate_control_are_files_of_the_product_of_the_sizes_wanted(picture, tokenizer):
+    wanted = (0.3, 0.25)
+    rows = rate_distortion.curves(picture, tokenizer, (1,), None, wanted=wanted)["rate_control"]
+    files = [compress(picture, bpp=bpp, model=tokenizer) for bpp in wanted]
+    assert [row["wanted_bpp"] for row in rows] == list(wanted)
+    assert [row["bytes"] for row in rows] == [len(file) for file in files]
+    decoded = [np.asarray(decompress(file, model=tokenizer)) for file in files]
+    assert [row["psnr"] for row in rows] == pytest.approx([psnr(picture, pixels) for pixels in decoded], abs=1e-4)
+
+
+def test_plots_and_anchors_read_results_with_and_without_rate_control(tmp_path, picture, tokenizer, monkeypatch, capsys):
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    tokenizer.save_pretrained(tmp_path / "model")
+    results = []
+    for sizes in ((), ("--bpp", "0.25", "0.3")):
+        file = tmp_path / "result.json"
+        fixed = (str(tmp_path), "--model", str(tmp_path / "model"), "--no-lpips", "-o", str(file))
+        monkeypatch.setattr("sys.argv", ["rate_distortion", *fixed, *sizes])
+        rate_distortion.main()
+        results.append(json.loads(file.read_text()))
+        assert anchors.budgets_of(file) == {"a.png": [row["bytes"] for row in results[-1]["pictures"]["a.png"]["equal"]]}
+    capsys.readouterr()
+    without, with_sizes = results
+    assert "rate_control" not in without["mean"]
+    assert [row["wanted_bpp"] for row in with_sizes["mean"]["rate_control"]] == [0.25, 0.3]
+    assert plot.curves_of([with_sizes], {}) == plot.curves_of([without], {})
+
+
 def test_lpips_of_features_kept_is_lpips(shared, picture, monkeypatch):
     monkeypatch.setenv("VTOK_LPIPS_WEIGHTS", str(shared / "data" / "weights" / "lpips_alex.safetensors"))
     lpips, other = Lpips(), picture[::-1].copy()
