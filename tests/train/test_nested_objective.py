@@ -216,6 +216,13 @@ def test_a_pair_decodes_all_tokens_first(on_pixels: str, monkeypatch: pytest.Mon
     assert prefix.tolist() == [3] * 16
 
 
+def test_the_losses_of_a_pair_are_those_of_both_decodes_together(on_pixels: str) -> None:
+    prefix = {"rule": "list", "lengths": [3]}
+    rules = ({"rule": "pair", "of": prefix}, "full", prefix)
+    pair, full, alone = (figures(begun(start=on_pixels, prefix=rule), a_batch())["network/l2"] for rule in rules)
+    assert pair == pytest.approx(full + alone)
+
+
 def test_a_single_rule_decodes_once(on_pixels: str, monkeypatch: pytest.MonkeyPatch) -> None:
     objective = begun(start=on_pixels, prefix={"rule": "list", "lengths": [2]})
     assert [own.tolist() for own in lengths_decoded(objective, a_batch(), monkeypatch)] == [[2] * 16]
@@ -322,8 +329,22 @@ def test_a_random_start_trains_with_any_quantizer(quantizer: str) -> None:
 
 
 def test_a_random_start_is_the_same_for_the_same_seed() -> None:
-    first, second = (begun(**RANDOM, quantizer=VQ).tokenizer.state_dict() for _ in range(2))
-    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    made = []
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
+        made.append(begun(**RANDOM, quantizer=VQ).tokenizer.state_dict())
+    assert all(torch.equal(value, made[1][name]) for name, value in made[0].items())
+
+
+@pytest.mark.parametrize(("learning", "names"), [("gradient", {"commitment", "codebook"}), ("ema", {"commitment"})])
+def test_the_losses_of_the_codes_come_with_their_weights(learning: str, names: set[str]) -> None:
+    one, three = (
+        begun(**RANDOM, quantizer=VQ, vq={"learning": learning, "commitment": weight, "codebook": weight}).losses(a_batch())["network"]
+        for weight in (1, 3)
+    )
+    assert set(one) == {"l2", "alignment"} | names
+    for name in names:
+        torch.testing.assert_close(three[name], 3 * one[name])
 
 
 @pytest.mark.parametrize("quantizer", ["one table", "a table for each token", "on the sphere"])
@@ -445,6 +466,14 @@ def test_the_discriminator_stands_still_before_its_first_step(on_pixels: str) ->
     assert moves == [False, False, True, True]
 
 
+def test_what_the_adversary_dislikes_reaches_the_encoder_and_the_decoder(on_pixels: str) -> None:
+    objective = begun(start=on_pixels, adversary=ADVERSARY)
+    objective.losses(a_batch(6))["network"]["adversarial"].backward()
+    for parameter in (objective.tokenizer.encoder.head, objective.tokenizer.decoder.head.weight):
+        assert parameter.grad is not None
+        assert bool(parameter.grad.any())
+
+
 def test_the_adversarial_loss_has_its_weight(on_pixels: str) -> None:
     light, heavy = (figures(begun(start=on_pixels, adversary=ADVERSARY | {"weight": weight}), a_batch(6)) for weight in (0.1, 0.4))
     assert heavy["network/adversarial"] == pytest.approx(4 * light["network/adversarial"])
@@ -524,6 +553,7 @@ def test_patches_that_do_not_fit_are_found_before_the_fit() -> None:
         ({"spread": 9}, "spread"),
         ({"start": "random", "quantizer": {"kind": "lfq"}}, "quantizer"),
         ({"model": {"depht": 3}}, r"unknown key model\.depht"),
+        ({"adversary": {"dim": 24}}, "adversary: Value error, dim is a multiple of 16"),
         ({"adversary": {"wieght": 3}}, r"unknown key adversary\.wieght; did you mean weight\?"),
     ],
 )
@@ -531,6 +561,13 @@ def test_wrong_settings_are_one_line(settings: dict[str, Any], words: str) -> No
     with pytest.raises(ConfigError, match=words) as error:
         an_objective(**settings)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("section", ["network", "autoencoder_decoder", "codes"])
+def test_a_part_of_an_optimizers_settings_leaves_the_others_as_they_are(section: str) -> None:
+    plain = NestedObjectiveConfig().model_dump()[section]
+    changed = check(NestedObjectiveConfig, {section: {"warmup_steps": 7}}, "[nested]").model_dump()[section]
+    assert changed == plain | {"warmup_steps": 7}
 
 
 def names(groups: Sequence[Any]) -> list[str]:

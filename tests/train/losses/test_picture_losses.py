@@ -13,7 +13,7 @@ from vtok.train.losses.picture_losses import PictureLossConfig, PictureLosses
 from vtok.train.losses.pixel import PIXEL_LOSSES
 from vtok.train.losses.timm_features import TimmFeaturesConfig
 
-NONE = {"l1": 0, "l2": 0, "charbonnier": 0, "lpips": 0}
+NONE = dict.fromkeys([*PIXEL_LOSSES, "lpips"], 0)
 
 
 class Brightness(nn.Module):
@@ -45,7 +45,7 @@ def rand(seed: int) -> Tensor:
     return torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("name", ["l1", "l2", "charbonnier"])
+@pytest.mark.parametrize("name", PIXEL_LOSSES)
 def test_a_loss_of_pixels_is_its_weighted_mean(name: str) -> None:
     own = losses(**{name: 3})
     found = own(rand(0), own.target(rand(1)))

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from vtok.models.discriminators.patch import PatchDiscriminator
@@ -39,6 +39,12 @@ class AdversaryConfig(BaseModel):
     depth: int = Field(3, ge=1, le=8)
     norm: Literal["group", "spectral"] = "group"
     optimizer: DiscriminatorOptimizer = DiscriminatorOptimizer()
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> Self:
+        if self.norm == "group" and self.dim % 16:
+            raise ValueError(f"dim is a multiple of 16 with group norm, got {self.dim}")
+        return self
 
 
 class Adversary(nn.Module):
