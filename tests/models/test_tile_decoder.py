@@ -99,5 +99,5 @@ def test_features_are_of_all_tiles_in_training_however_many_there_are(monkeypatc
     decoder = a_decoder().train()
     maps, features = decoder(a_grid(5, 2))
     assert maps.requires_grad
-    assert {name: tuple(value.shape) for name, value in features.items()} == {"registers": (1, 5, 2, 3, 8), "patches": (1, 5, 2, 4, 8)}
+    assert {name: tuple(value.shape) for name, value in features.items()} == {"registers": (1, 5, 2, 1, 8), "patches": (1, 5, 2, 4, 8)}
     assert decoder.eval()(a_grid(5, 2))[1] == {}

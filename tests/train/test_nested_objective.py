@@ -120,7 +120,7 @@ def test_gradients_reach_all_that_is_trained_and_nothing_else(on_taef2: str) -> 
     objective = begun(start=on_taef2, prefix={"rule": "pair", "of": "uniform"})
     total(objective, a_batch(num=8)).backward()
     names = {name for name, parameter in objective.tokenizer.named_parameters() if parameter.grad is not None and parameter.grad.any()}
-    expected = {name for name, _ in objective.tokenizer.named_parameters() if not name.startswith("autoencoder.encoder.")}
+    expected = {name for name, _ in objective.tokenizer.named_parameters() if not name.startswith(("autoencoder.encoder.", "linear."))}
     blind = {name for name in expected if name.startswith("encoder.transformer.blocks.1.conv")}  # only patches hear of it
     assert names == expected - blind
     assert all(bool(parameter.grad.isfinite().all()) for parameter in objective.tokenizer.parameters() if parameter.grad is not None)
@@ -133,19 +133,19 @@ def test_the_groups_are_the_networks_the_autoencoders_decoder_and_the_codes(on_t
     assert members == {
         "network": {"encoder", "decoder", "fill"},
         "autoencoder_decoder": {"autoencoder"},
-        "codes": {"quantizer", "linear"},
+        "codes": {"quantizer"},
     }
     trained = {name for name, parameter in objective.tokenizer.named_parameters() if parameter.requires_grad}
-    assert trained == {name for name in names.values() if not name.startswith("autoencoder.encoder.")}
+    assert trained == {name for name in names.values() if not name.startswith(("autoencoder.encoder.", "linear."))}
 
 
 def test_a_prefix_trains_the_encoder_for_what_its_tokens_speak_of_alone(on_pixels: str) -> None:
     objective = begun(start=on_pixels, prefix={"rule": "list", "lengths": [3]})
     total(objective, a_batch()).backward()
     tokenizer = objective.tokenizer
-    assert tokenizer.linear is not None
-    assert tokenizer.linear.analysis.grad is not None
-    assert torch.equal(tokenizer.linear.analysis.grad.any(1), tokenizer.covered(torch.tensor([3]))[0])
+    assert tokenizer.encoder.head.grad is not None
+    covered = tokenizer.covered(torch.tensor([3]))[0]
+    assert torch.equal(tokenizer.encoder.head.grad.any(2).flatten()[: len(covered)], covered)
 
 
 @pytest.mark.parametrize("start", ["on_taef2", "on_pixels"])
@@ -528,7 +528,7 @@ def damaged(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
-    [(nothing, "not a model folder"), (Path.mkdir, "config.json"), (damaged, "damaged"), (other_family, "a toy model")],
+    [(nothing, "no such folder"), (Path.mkdir, "config.json"), (damaged, "damaged"), (other_family, "a toy model")],
 )
 def test_a_start_that_is_none_is_one_line(spoil: Callable[[Path], object], words: str, tmp_path: Path) -> None:
     spoil(tmp_path / "start")

@@ -71,9 +71,10 @@ class TileDecoder(nn.Module):
         self.head = nn.Linear(config.dim, layout.patch_dim)
 
     def forward(self, grid: TileGrid) -> tuple[Tensor, dict[str, Tensor]]:
-        """The map, and the first block's outputs "registers" (B, rows, cols, R, D) and "patches" (..., P, D) where they are at hand.
+        """The map, and features: the first block's outputs.
 
-        They are in training mode, and wherever the grid is so small that it is not streamed.
+        These are "registers" (B, rows, cols, 1, D), the mean of those that are not hidden, and "patches" (B, rows, cols, P, D). They are
+        at hand in training mode, and wherever the grid is so small that it is not streamed.
         """
         num_registers = len(self.registers_in)
         parts = bands(*grid.lengths.shape[1:])
@@ -81,7 +82,8 @@ class TileDecoder(nn.Module):
         if self.training or len(parts) == 1:
             x, first = self.transformer(self._tokens(grid), mask)
             maps = self._map(x)
-            features = {"registers": first[..., :num_registers, :], "patches": first[..., num_registers:, :]}
+            registers, patches = first.split([num_registers, self.layout.num_patches], 3)
+            features = {"registers": _mean(registers, mask), "patches": patches}
         else:
             tokens = (self._tokens(grid.band(part, self.layout.tile)) for part in parts)
             maps = torch.cat([self._map(x) for x in self.transformer.stream(tokens, mask)], 2)
@@ -108,3 +110,11 @@ class TileDecoder(nn.Module):
         """(B, rows, cols, R + P) bool."""
         registers = self._shares(covered).any(-1)
         return torch.cat([registers, registers.new_ones(*registers.shape[:3], self.layout.num_patches)], 3)
+
+
+def _mean(registers: Tensor, mask: Tensor | None) -> Tensor:
+    """(B, rows, cols, 1, D) mean of the registers that may be looked at."""
+    if mask is None:
+        return registers.mean(3, keepdim=True)
+    seen = mask[..., : registers.shape[3], None]
+    return (registers * seen).sum(3, keepdim=True) / seen.sum(3, keepdim=True)

@@ -163,8 +163,9 @@ class NestedTokenizer(Tokenizer):
         self.after_load()
 
     def code_state(self) -> Mapping[str, Tensor]:
-        """Codes, and the linear part's way from them to latents, as they are stored."""
-        names = [name for name in self.state_dict() if name.startswith(("quantizer.", "linear.")) and name != "linear.analysis"]
+        """Codes, and the way from them to latents or, without a linear part, into the decoder, as they are stored."""
+        way = ("linear.mean", "linear.synthesis") if self.config.linear else ("decoder.registers_in",)
+        names = [name for name in self.state_dict() if name.startswith("quantizer.") or name in way]
         stored = self.stored_state()
         return {name: _read_back(stored[name]) for name in names}
 

@@ -36,6 +36,14 @@ class Pixels(Autoencoder):
         self.register_buffer("waves", _cosines(size), persistent=False)
 
     def encode(self, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, enabled=False):
+            return self._encode(images.float())
+
+    def decode(self, latents: Tensor) -> Tensor:
+        with torch.autocast(latents.device.type, enabled=False):
+            return self._decode(latents.float())
+
+    def _encode(self, images: Tensor) -> Tensor:
         squares = rearrange(images, "b c (rows y) (cols x) -> b c rows cols y x", y=self.downsample, x=self.downsample)
         axes = torch.einsum("ac,bcijyx->baijyx", self.colours, squares)
         parts = []
@@ -44,7 +52,7 @@ class Pixels(Autoencoder):
             parts.append(rearrange(low, "b rows cols u v -> b (u v) rows cols"))
         return torch.cat(parts, 1)
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def _decode(self, latents: Tensor) -> Tensor:
         axes = []
         for n, part in zip(self.kept, latents.split([n * n for n in self.kept], 1), strict=True):
             low = rearrange(part, "b (u v) rows cols -> b rows cols u v", u=n)

@@ -7,7 +7,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from vtok.data.files import expand_home
 from vtok.errors import ConfigError, VtokError, WeightsError
 from vtok.models.decoders import Decoded
 from vtok.models.quantizers import Quantized
@@ -32,6 +31,7 @@ from vtok.train.losses.picture_losses import PictureLossConfig, PictureLosses
 from vtok.train.objective import Group, Losses
 from vtok.train.objectives.linear import LinearObjective, LinearObjectiveConfig
 from vtok.train.pictures import Pictures
+from vtok.weights import load
 
 LENGTHS, SPREAD, REVIVAL = range(3)  # what a draw is for
 
@@ -57,7 +57,7 @@ class DecoderOptimizer(OptimizerConfig):
 
 
 class CodesOptimizer(OptimizerConfig):
-    learning_rate: float = Field(3e-5, gt=0, le=1)
+    learning_rate: float = Field(1e-4, gt=0, le=1)
     weight_decay: float = Field(0.0, ge=0)
 
 
@@ -65,8 +65,8 @@ class NestedObjectiveConfig(BaseModel):
     """Settings of the training.
 
     Args:
-        start: "linear" fits the linear coder of the section `linear` first and begins with it; "random" begins with random weights; a
-            model folder of the family `linear` is begun with, one of `nested` is trained on.
+        start: "linear" fits the linear coder of the section `linear` first and begins with it; "random" begins with random weights;
+            weights by name or folder of the family `linear` are begun with, those of `nested` are trained on.
         linear: the linear start; a random one takes its autoencoder and its tiles.
         model: sizes; those of a `nested` start are its own.
         quantizer: of a random start; a linear one brings its tables.
@@ -76,7 +76,7 @@ class NestedObjectiveConfig(BaseModel):
         alignment: weight of a prefix's first decoder features against those of all tokens, where both are decoded.
         vq: how tables of VQ are learned.
         adversary: a discriminator that judges the last decode of a step; None leaves it out.
-        network, autoencoder_decoder, codes: updates of the transformers, of the autoencoder's decoder, of the codes and the linear part.
+        network, autoencoder_decoder, codes: updates of the transformers, of the autoencoder's decoder, of the codes; the linear part stays.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -156,10 +156,11 @@ class NestedObjective(nn.Module):
         quantizer = model.quantizer
         self.vq = CodebookTraining(quantizer, self.config.vq) if isinstance(quantizer, VectorQuantizer) else None
         self._coded: list[tuple[Tensor, Tensor]] = []  # latents and ids of this step's batches
-        coders = (quantizer, *(() if model.linear is None else (model.linear,)))
-        codes = [parameter for coder in coders for parameter in coder.parameters() if parameter.requires_grad]
-        elsewhere = {id(parameter) for parameter in (*codes, *quantizer.parameters(), *model.autoencoder.parameters())}
-        network = [parameter for parameter in model.parameters() if id(parameter) not in elsewhere]
+        if model.linear is not None:
+            model.linear.requires_grad_(False)  # a small step of each entry adds up over all components of a tile
+        codes = [parameter for parameter in quantizer.parameters() if parameter.requires_grad]
+        elsewhere = {id(parameter) for parameter in (*codes, *decoder)}
+        network = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in elsewhere]
         groups = [
             Group("network", network, self.config.network),
             Group("autoencoder_decoder", decoder, self.config.autoencoder_decoder),
@@ -253,11 +254,10 @@ def _features(decoded: Decoded) -> Tensor:
 
 
 def _loaded(start: str) -> Tokenizer:
-    folder = expand_home(start)
     try:
-        model = Tokenizer.from_pretrained(folder)
+        model = load(start)
     except VtokError as error:
-        raise WeightsError(f'start = "{start}": {error}; give "linear", "random", or a model folder') from None
+        raise WeightsError(f'start = "{start}": {error}; give "linear", "random", a name of `vtok models` or a model folder') from None
     if not isinstance(model, LinearTokenizer | NestedTokenizer):
         raise ConfigError(f'start = "{start}": a {model.family} model; nested starts from linear or nested')
     return model
