@@ -20,7 +20,7 @@ from vtok.eval.lpips import Lpips
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.train.config import check, load_config
 from vtok.train.objectives.linear import LinearObjective
-from vtok.train.pictures import open_pictures
+from vtok.train.samples.pictures import open_pictures
 
 SMALL = ("linear.num_tiles=10000", "linear.rounds=3", "linear.metric.num_passes=60")
 ONE_STAGE = "linear.stages=[{tokens=64}]"

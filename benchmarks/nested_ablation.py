@@ -31,9 +31,9 @@ from vtok.eval.lpips import Lpips
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.train import TABLE, RunConfig, load_config, run
 from vtok.train.config import check
-from vtok.train.held_out import held_out_crops
-from vtok.train.run_folder import RunFolder
-from vtok.train.validation import Validation
+from vtok.train.engine.run_folder import RunFolder
+from vtok.train.engine.validation import Validation
+from vtok.train.samples.held_out import held_out_crops
 from vtok.weights import load
 
 Row = dict[str, Any]  # what the variant is, then its figures

@@ -22,15 +22,15 @@ from torch import nn
 from benchmarks.processes import spread
 from benchmarks.record import head, report
 from vtok.tokenizers.base import Tokenizer
-from vtok.train.accelerator import open_accelerator
-from vtok.train.batch import Batch
-from vtok.train.batches import Batches, open_batches
 from vtok.train.config import RunConfig, load_config
+from vtok.train.engine.accelerator import open_accelerator
+from vtok.train.engine.run_folder import RunFolder, resolve
+from vtok.train.engine.training import Training
 from vtok.train.loop import build, run
 from vtok.train.objective import GradientObjective
 from vtok.train.objectives import TABLE
-from vtok.train.run_folder import RunFolder, resolve
-from vtok.train.training import Training
+from vtok.train.samples.batch import Batch
+from vtok.train.samples.batches import Batches, open_batches
 
 
 class BareLoop:

@@ -17,13 +17,13 @@ from vtok.models.quantizers.vq import VectorQuantizer
 from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.tokenizers.nested import NestedTokenizer
-from vtok.train.batch import Batch
 from vtok.train.config import DataConfig, TrainConfig, check
+from vtok.train.engine.steps import Stepper
 from vtok.train.losses.adversary import Adversary, AdversaryConfig
 from vtok.train.objectives.linear import LinearObjective
 from vtok.train.objectives.nested import NestedObjective, NestedObjectiveConfig
-from vtok.train.pictures import open_pictures
-from vtok.train.steps import Stepper
+from vtok.train.samples.batch import Batch
+from vtok.train.samples.pictures import open_pictures
 
 SIZES = {"dim": 8, "depth": 2, "heads": 2}
 SMALL: dict[str, Any] = {

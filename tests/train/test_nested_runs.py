@@ -15,8 +15,8 @@ from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.nested import NestedTokenizer
 from vtok.train import TABLE, load_config, run
 from vtok.train.config import RunConfig
+from vtok.train.engine.stop import StoppedError
 from vtok.train.objectives.nested import NestedObjective
-from vtok.train.stop import StoppedError
 
 RECIPE = """
 objective = "nested"

@@ -11,8 +11,8 @@ import torch
 from tests.conftest import CHECKOUT
 from tests.train.toy import KILL_AT, STOP_AT, TABLE, entries, tensors, toy_config
 from vtok.errors import ConfigError
+from vtok.train.engine.stop import StoppedError
 from vtok.train.loop import run
-from vtok.train.stop import StoppedError
 
 SETTINGS = {"validation": {"every": 6, "num_pictures": 2, "lengths": [1, 0]}, "toy": {"dropout": 0.2, "critic_from": 6}, "accumulate": 2}
 

@@ -20,12 +20,12 @@ from vtok.tokenizers.base import DecodeOptions, Tokenizer
 from vtok.tokenizers.registry import FAMILIES
 from vtok.tokenizers.spec import TokenSpec
 from vtok.tokenizers.tiles import cut_tiles
-from vtok.train.batch import Batch
 from vtok.train.config import OptimizerConfig, RunConfig, check
-from vtok.train.draws import generator
 from vtok.train.loop import run
 from vtok.train.objective import Group, Losses
-from vtok.train.pictures import Pictures
+from vtok.train.samples.batch import Batch
+from vtok.train.samples.draws import generator
+from vtok.train.samples.pictures import Pictures
 
 KILL_AT, STOP_AT = "TOY_KILL_AT", "TOY_STOP_AT"  # environment: steps done after which the process meets that signal
 SIDE, TOKENS, BITS = 16, 8, 3

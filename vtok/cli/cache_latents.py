@@ -14,7 +14,7 @@ from vtok.cli.report import SOME_FAILED
 
 if TYPE_CHECKING:
     from vtok.data.sources import Source
-    from vtok.train.latent_cache import LatentCache, Progress
+    from vtok.train.samples.latent_cache import LatentCache, Progress
 
 
 class Kind(StrEnum):
@@ -55,7 +55,7 @@ def cache_latents(
     kept = _scales(scales)
     from vtok.cli.loading import torch_device
     from vtok.data.sources import open_source
-    from vtok.train.latent_cache import LatentCache, cache_settings, named_autoencoder, variants
+    from vtok.train.samples.latent_cache import LatentCache, cache_settings, named_autoencoder, variants
 
     if threads:
         import torch

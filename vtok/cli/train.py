@@ -37,8 +37,8 @@ def train(
     own = [] if overfit is None else [f"train.overfit={overfit}"]
     config = load_config(recipe, [*(overrides or ()), *own])
     from vtok.train import run  # torch: only once the recipe is known to be good
+    from vtok.train.engine.stop import StoppedError
     from vtok.train.objectives import TABLE
-    from vtok.train.stop import StoppedError
 
     speaks = os.environ.get("RANK", "0") == "0"  # of several processes, the first
     with _news(logging.INFO if speaks and not quiet else logging.WARNING):

@@ -9,15 +9,15 @@ import torch
 
 from vtok.errors import ConfigError, OutputError
 from vtok.tokenizers.base import Tokenizer
-from vtok.train import checkpoint, log_file
-from vtok.train.accelerator import from_first, open_accelerator
 from vtok.train.config import RunConfig, check
+from vtok.train.engine import checkpoint, log_file
+from vtok.train.engine.accelerator import from_first, open_accelerator
+from vtok.train.engine.reports import save_model
+from vtok.train.engine.run_folder import RunFolder, resolve
+from vtok.train.engine.training import Training
+from vtok.train.engine.validation import find_lpips
 from vtok.train.objective import GradientObjective, Objective, Table
-from vtok.train.pictures import open_pictures
-from vtok.train.reports import save_model
-from vtok.train.run_folder import RunFolder, resolve
-from vtok.train.training import Training
-from vtok.train.validation import find_lpips
+from vtok.train.samples.pictures import open_pictures
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from vtok.tokenizers.base import Tokenizer
-from vtok.train.batch import Batch
 from vtok.train.config import OptimizerConfig
-from vtok.train.pictures import Pictures
+from vtok.train.samples.batch import Batch
+from vtok.train.samples.pictures import Pictures
 
 Losses = dict[str, dict[str, Tensor]]  # group -> name of the loss -> its weighted value, a scalar; a group's values are added up
 

@@ -10,7 +10,7 @@ from vtok.errors import DataError
 from vtok.models.quantizers.vq import VectorQuantizer
 from vtok.tokenizers.nested import NestedTokenizer
 from vtok.train.closed_form.kmeans import kmeans
-from vtok.train.pictures import Pictures
+from vtok.train.samples.pictures import Pictures
 
 POINTS_PER_CODE = 8
 ROUNDS = 4

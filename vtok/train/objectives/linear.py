@@ -24,7 +24,7 @@ from vtok.train.closed_form.kmeans import kmeans
 from vtok.train.closed_form.metric import MetricKernel, pull_back, roots
 from vtok.train.closed_form.water_filling import deal
 from vtok.train.frozen import frozen_autoencoder
-from vtok.train.pictures import Pictures
+from vtok.train.samples.pictures import Pictures
 
 log = logging.getLogger(__name__)
 

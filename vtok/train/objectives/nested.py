@@ -18,19 +18,19 @@ from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.tokenizers.nested import NestedConfig, NestedTokenizer, tile_layout
 from vtok.tokenizers.prefix import Pair, PrefixRule, draw_lengths
-from vtok.train.batch import Batch
 from vtok.train.closed_form.first_codes import fill_with_latents
 from vtok.train.config import OptimizerConfig
-from vtok.train.draws import generator as draws_at
+from vtok.train.engine.gather import gathered
 from vtok.train.frozen import frozen_autoencoder
-from vtok.train.gather import gathered
-from vtok.train.latent_cache import autoencoder_digest
 from vtok.train.losses.adversary import Adversary, AdversaryConfig
 from vtok.train.losses.alignment import alignment_features, alignment_loss
 from vtok.train.losses.picture_losses import PictureLossConfig, PictureLosses
 from vtok.train.objective import Group, Losses
 from vtok.train.objectives.linear import LinearObjective, LinearObjectiveConfig
-from vtok.train.pictures import Pictures
+from vtok.train.samples.batch import Batch
+from vtok.train.samples.draws import generator as draws_at
+from vtok.train.samples.latent_cache import autoencoder_digest
+from vtok.train.samples.pictures import Pictures
 from vtok.weights import load
 
 LENGTHS, SPREAD, REVIVAL = range(3)  # what a draw is for

@@ -2,7 +2,7 @@
 
 import json
 
-from vtok.train.log_file import append, cut, read
+from vtok.train.engine.log_file import append, cut, read
 
 
 def test_lines_are_appended(tmp_path):

@@ -8,10 +8,10 @@ from accelerate import Accelerator
 from torch import nn
 
 from tests.train.toy import ToyConfig, ToyObjective, ToyTokenizer
-from vtok.train.batch import Batch
 from vtok.train.config import OptimizerConfig, TrainConfig
+from vtok.train.engine.steps import Stepper
 from vtok.train.objective import Group
-from vtok.train.steps import Stepper
+from vtok.train.samples.batch import Batch
 
 
 def an_objective(**settings):

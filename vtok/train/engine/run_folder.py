@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from vtok.data.atomic import write_bytes
 from vtok.errors import ConfigError, OutputError
-from vtok.train.checkpoint import newest
 from vtok.train.config import RunConfig, check
+from vtok.train.engine.checkpoint import newest
 
 FREE = frozenset(
     {

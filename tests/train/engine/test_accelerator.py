@@ -8,7 +8,7 @@ import pytest
 from accelerate.utils import DistributedType
 
 from vtok.errors import MissingExtraError, UnsupportedError
-from vtok.train.accelerator import any_process, from_first, open_accelerator
+from vtok.train.engine.accelerator import any_process, from_first, open_accelerator
 
 
 def test_shards_are_refused_in_one_line(monkeypatch, tmp_path):

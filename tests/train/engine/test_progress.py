@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from vtok.train import progress
+from vtok.train.engine import progress
 
 
 class Terminal(io.StringIO):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vtok.errors import ConfigError
-from vtok.train.crop_order import SampleOrder, Schedule, Share, crop_rng
+from vtok.train.samples.crop_order import SampleOrder, Schedule, Share, crop_rng
 
 
 def shown(order: SampleOrder, samples: range) -> list[int]:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vtok.errors import TrainingError
-from vtok.train.checkpoint import FACTS, TENSORS, Checkpoint, last_whole, newest, read, save
+from vtok.train.engine.checkpoint import FACTS, TENSORS, Checkpoint, last_whole, newest, read, save
 
 
 def a_checkpoint(step):

@@ -7,8 +7,8 @@ import torch
 from vtok.data import from_eight_bit, write_picture
 from vtok.data.sources import is_held_out
 from vtok.errors import DataError
-from vtok.train.batches import held_out_crops
 from vtok.train.config import DataConfig
+from vtok.train.samples.batches import held_out_crops
 
 HELD_OUT = [number for number in range(120) if is_held_out(f"{number}.png")]
 OTHERS = [number for number in range(8) if not is_held_out(f"{number}.png")]

@@ -12,7 +12,7 @@ from vtok.data.sources import Source
 from vtok.data.sources.cache import CacheSource, Stored
 from vtok.errors import ConfigError, DataError
 from vtok.train.config import DataConfig
-from vtok.train.pictures import scaled_down
+from vtok.train.samples.pictures import scaled_down
 
 log = logging.getLogger(__name__)
 

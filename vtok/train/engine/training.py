@@ -8,21 +8,21 @@ from torch import nn
 
 from vtok.errors import ConfigError
 from vtok.tokenizers.base import Tokenizer
-from vtok.train import checkpoint, random_state, state
-from vtok.train.accelerator import any_process, gather
-from vtok.train.batches import open_batches
-from vtok.train.checkpoint import Checkpoint
-from vtok.train.clock import Clock
 from vtok.train.config import RunConfig
-from vtok.train.ema import AveragedTokenizer
-from vtok.train.measurements import Measurements, Row, means
+from vtok.train.engine import checkpoint, random_state, state
+from vtok.train.engine.accelerator import any_process, gather
+from vtok.train.engine.checkpoint import Checkpoint
+from vtok.train.engine.clock import Clock
+from vtok.train.engine.ema import AveragedTokenizer
+from vtok.train.engine.measurements import Measurements, Row, means
+from vtok.train.engine.progress import Progress, open_progress
+from vtok.train.engine.reports import Reports, save_model
+from vtok.train.engine.run_folder import RunFolder
+from vtok.train.engine.steps import GRAD_NORM, Stepper
+from vtok.train.engine.stop import StoppedError, StopRequest, stop_request
+from vtok.train.engine.trackers import Trackers
 from vtok.train.objective import GradientObjective
-from vtok.train.progress import Progress, open_progress
-from vtok.train.reports import Reports, save_model
-from vtok.train.run_folder import RunFolder
-from vtok.train.steps import GRAD_NORM, Stepper
-from vtok.train.stop import StoppedError, StopRequest, stop_request
-from vtok.train.trackers import Trackers
+from vtok.train.samples.batches import open_batches
 
 RANDOM = "random."  # before a rank, in the names of a checkpoint's tensors
 

@@ -13,11 +13,11 @@ from tests.train.toy_autoencoder import ToyAutoencoder, ToyConfig
 from vtok.data import from_eight_bit, open_source, resize, write_picture
 from vtok.data.sources.cache import CacheSource
 from vtok.errors import ConfigError, DataError, OutputError
-from vtok.train import latent_cache
-from vtok.train.batches import held_out_crops, open_batches
 from vtok.train.config import DataConfig, TrainConfig
-from vtok.train.latent_cache import LatentCache, autoencoder_digest, cache_settings, named_autoencoder, variants
-from vtok.train.pictures import open_pictures
+from vtok.train.samples import latent_cache
+from vtok.train.samples.batches import held_out_crops, open_batches
+from vtok.train.samples.latent_cache import LatentCache, autoencoder_digest, cache_settings, named_autoencoder, variants
+from vtok.train.samples.pictures import open_pictures
 
 
 def picture(number: int, height: int = 54, width: int = 82) -> np.ndarray:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vtok.errors import TrainingError
-from vtok.train.ema import AveragedTokenizer
+from vtok.train.engine.ema import AveragedTokenizer
 
 WEIGHTS, AVERAGE, OPTIMIZER = "weights.", "ema.", "optimizer."
 

@@ -33,7 +33,7 @@ from vtok.errors import ConfigError, DataError, OutputError, PictureError
 from vtok.models.autoencoders import Autoencoder, AutoencoderConfig
 from vtok.models.int8 import Int8, compact
 from vtok.train.frozen import frozen_autoencoder
-from vtok.train.pictures import scaled_down
+from vtok.train.samples.pictures import scaled_down
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ import torch
 
 from vtok.data import encode_png, from_eight_bit, write_picture
 from vtok.errors import ConfigError, DataError
-from vtok.train.batches import Batches, open_batches
 from vtok.train.config import DataConfig, TrainConfig
-from vtok.train.crop_readers import PictureCrops
-from vtok.train.pictures import open_data
+from vtok.train.samples.batches import Batches, open_batches
+from vtok.train.samples.crop_readers import PictureCrops
+from vtok.train.samples.pictures import open_data
 
 SIZE = 16
 
@@ -204,7 +204,7 @@ class _Deadly:
 
 
 def test_a_worker_that_dies_is_an_error_that_says_what_to_do(monkeypatch, folder):
-    monkeypatch.setattr("vtok.train.batches.open_data", lambda *_: _Deadly())
+    monkeypatch.setattr("vtok.train.samples.batches.open_data", lambda *_: _Deadly())
     monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)  # seconds between looks at the workers
     with pytest.raises(DataError, match=r"killed.*lower data\.workers"):
         list(opened(folder, workers=1))

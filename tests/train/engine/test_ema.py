@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.train.toy import ToyTokenizer
-from vtok.train.ema import AveragedTokenizer
+from vtok.train.engine.ema import AveragedTokenizer
 
 
 @pytest.fixture

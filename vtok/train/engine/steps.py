@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vtok.train import schedule
-from vtok.train.accelerator import data_parallel
-from vtok.train.batch import Batch
 from vtok.train.config import TrainConfig
+from vtok.train.engine import schedule
+from vtok.train.engine.accelerator import data_parallel
 from vtok.train.objective import GradientObjective, Group, Losses
+from vtok.train.samples.batch import Batch
 
 GRAD_NORM = "grad_norm/"  # before a group's name
 

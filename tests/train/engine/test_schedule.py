@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtok.train.schedule import share
+from vtok.train.engine.schedule import share
 
 sizes = st.tuples(st.integers(2, 500), st.integers(0, 100), st.floats(0, 1))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from vtok.data.eight_bit import to_eight_bit
 from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.spec import TokenSpec
-from vtok.train.validation import prefixes
+from vtok.train.engine.validation import prefixes
 
 LENGTHS = (1, 4, 16)
 _GAP, _HEAD = 4, 16  # pixels

@@ -14,13 +14,13 @@ from vtok.data.atomic import write_bytes
 from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.card import model_card
 from vtok.tokenizers.spec import TokenSpec
-from vtok.train import log_file
-from vtok.train.batches import held_out_crops, open_batches
 from vtok.train.config import RunConfig
-from vtok.train.picture_grid import picture_grid
-from vtok.train.run_folder import RunFolder
-from vtok.train.trackers import Trackers
-from vtok.train.validation import Validation, find_lpips, whole_tiles
+from vtok.train.engine import log_file
+from vtok.train.engine.picture_grid import picture_grid
+from vtok.train.engine.run_folder import RunFolder
+from vtok.train.engine.trackers import Trackers
+from vtok.train.engine.validation import Validation, find_lpips, whole_tiles
+from vtok.train.samples.batches import held_out_crops, open_batches
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from vtok.errors import MissingExtraError, UnsupportedError
-from vtok.train.trackers import check_trackers
+from vtok.train.engine.trackers import check_trackers
 
 T = TypeVar("T")
 

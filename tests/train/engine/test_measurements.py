@@ -5,7 +5,7 @@ import torch
 from accelerate import Accelerator
 
 from vtok.errors import TrainingError
-from vtok.train.measurements import Measurements, means
+from vtok.train.engine.measurements import Measurements, means
 
 
 @pytest.fixture

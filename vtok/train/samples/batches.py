@@ -13,12 +13,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from vtok.data.sources import Skipped
 from vtok.errors import DataError, PictureError, VtokError
-from vtok.train.batch import Batch
 from vtok.train.config import DataConfig, TrainConfig
-from vtok.train.crop_order import SampleOrder, Schedule, Share, crop_rng
-from vtok.train.crop_readers import Crop, CropReader, open_crops
-from vtok.train.held_out import held_out_crops
-from vtok.train.pictures import open_data
+from vtok.train.samples.batch import Batch
+from vtok.train.samples.crop_order import SampleOrder, Schedule, Share, crop_rng
+from vtok.train.samples.crop_readers import Crop, CropReader, open_crops
+from vtok.train.samples.held_out import held_out_crops
+from vtok.train.samples.pictures import open_data
 
 __all__ = ["Batches", "held_out_crops", "open_batches"]
 

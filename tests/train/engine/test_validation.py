@@ -9,8 +9,8 @@ from vtok.errors import ConfigError
 from vtok.eval.lpips import VARIABLE, Lpips
 from vtok.eval.psnr import psnr
 from vtok.tokenizers.linear import LinearTokenizer
-from vtok.train.picture_grid import picture_grid, shown_lengths
-from vtok.train.validation import Validation, find_lpips, whole_tiles
+from vtok.train.engine.picture_grid import picture_grid, shown_lengths
+from vtok.train.engine.validation import Validation, find_lpips, whole_tiles
 
 
 @pytest.fixture

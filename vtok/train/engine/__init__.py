@@ -1,0 +1,1 @@
+"""The parts of the loop: steps, averages, checkpoints, logs, measures, signals."""
