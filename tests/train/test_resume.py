@@ -131,6 +131,17 @@ def test_more_steps_go_on_from_the_last(tmp_path, caplog):
     assert [entry["step"] for entry in entries(tmp_path / "run")] == [3, 6, 9, 12, 15]
 
 
+def test_fewer_steps_end_the_run_earlier_unless_they_are_passed(tmp_path, monkeypatch):
+    monkeypatch.setenv(STOP_AT, "5")
+    with pytest.raises(StoppedError):
+        run(toy_config(), TABLE, tmp_path / "run")
+    monkeypatch.delenv(STOP_AT)
+    with pytest.raises(ConfigError, match=r"train\.steps = 12, this one has 4"):
+        run(toy_config(steps=4), TABLE, tmp_path / "run")
+    run(toy_config(steps=7), TABLE, tmp_path / "run")
+    assert entries(tmp_path / "run")[-1]["step"] == 7
+
+
 def test_a_checkpoint_is_written_when_the_last_one_is_old(tmp_path):
     run(toy_config(checkpoint_every=100, checkpoint_minutes=1e-9, keep=100), TABLE, tmp_path / "run")
     assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 12

@@ -95,6 +95,11 @@ def newest(folder: Path) -> Path | None:
     return next(iter(_newest_first(folder)), None)
 
 
+def step_of(path: Path) -> int:
+    """Steps done when the checkpoint at `path` was written."""
+    return int(path.name.removeprefix("step-"))
+
+
 def _path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}"
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from vtok.data.atomic import write_bytes
 from vtok.errors import ConfigError, OutputError
 from vtok.train.config import RunConfig, check
-from vtok.train.engine.checkpoint import newest
+from vtok.train.engine.checkpoint import newest, step_of
 
 FREE = frozenset(
     {
@@ -112,12 +112,13 @@ class RunFolder:
         before = self._read_config()
         if before.objective == config.objective:  # defaults that came later stand for what is not there
             before = resolve(before, check(section, before.settings(), str(self.config)))
-        unbegun = config.train.steps > 0 and newest(self.checkpoints) is None
+        last = newest(self.checkpoints)
+        unbegun = config.train.steps > 0 and last is None
         stored = _flat(before.model_dump(mode="json"))
         wanted = _flat(config.model_dump(mode="json"))
         for key in sorted(stored.keys() | wanted.keys()):
             was, now = stored.get(key), wanted.get(key)
-            if was == now or key in FREE or (key == STEPS and config.train.steps > before.train.steps):
+            if was == now or key in FREE or (key == STEPS and last is not None and step_of(last) <= config.train.steps):
                 continue
             if unbegun and key.startswith("train."):
                 continue
