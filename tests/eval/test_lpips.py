@@ -3,7 +3,6 @@
 import io
 import json
 import math
-import os
 import sys
 import zlib
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.parity import stored_values
 from vtok.errors import MissingExtraError, UnsupportedError, WeightsError
 from vtok.eval.lpips import HUB_FILE, VARIABLE, Lpips, find_trunk
 
@@ -21,10 +21,7 @@ pytest.importorskip("lpips", reason="needs the extra `eval`")
 
 @pytest.fixture(scope="module")
 def fixture() -> Path:
-    folder = Path(os.environ.get("VTOK_PARITY_DIR", Path(__file__).parents[3] / "shared" / "parity")) / "lpips"
-    if not folder.is_dir():
-        pytest.skip(f"needs the stored values in {folder} (set VTOK_PARITY_DIR)")
-    return folder
+    return stored_values("lpips")
 
 
 def filled(key: str, shape: list[int]) -> torch.Tensor:

@@ -1,14 +1,12 @@
 """Finite scalar quantization: published values, every code reachable, exact integers."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from tests.parity import stored_values
 from vtok.errors import ConfigError
 from vtok.models.quantizers.fsq import FiniteScalarQuantizer
 
@@ -16,9 +14,7 @@ from vtok.models.quantizers.fsq import FiniteScalarQuantizer
 @pytest.mark.parity
 @pytest.mark.parametrize(("case", "levels"), [("v0", (8, 5, 5, 5)), ("v1", (8, 8, 8)), ("v2", (3, 5))])
 def test_values_are_those_of_the_published_implementation(case, levels):
-    folder = Path(os.environ.get("VTOK_PARITY_DIR", Path(__file__).parents[3] / "shared" / "parity")) / "fsq"
-    if not folder.is_dir():
-        pytest.skip(f"needs the stored values in {folder} (set VTOK_PARITY_DIR)")
+    folder = stored_values("fsq")
     inputs, outputs = load_file(folder / "inputs.safetensors"), load_file(folder / "outputs.safetensors")
     quantizer = FiniteScalarQuantizer(levels)
     z = inputs[f"{case}/z"].requires_grad_()

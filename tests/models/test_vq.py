@@ -1,13 +1,11 @@
 """Vector quantization: published values, exact search, one table and many."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn.functional import mse_loss, normalize
 
+from tests.parity import stored_values
 from vtok.models.quantizers.codebook_ema import CodebookEma
 from vtok.models.quantizers.vq import SphericalVectorQuantizer, VectorQuantizer
 
@@ -17,9 +15,7 @@ both_kinds = pytest.mark.parametrize("kind", [VectorQuantizer, SphericalVectorQu
 
 def fixture(name: str) -> tuple[dict, dict, dict]:
     """Weights, inputs, outputs of a published implementation."""
-    folder = Path(os.environ.get("VTOK_PARITY_DIR", Path(__file__).parents[3] / "shared" / "parity")) / name
-    if not folder.is_dir():
-        pytest.skip(f"needs the stored values in {folder} (set VTOK_PARITY_DIR)")
+    folder = stored_values(name)
     weights, inputs, outputs = (load_file(folder / f"{part}.safetensors") for part in ("weights", "inputs", "outputs"))
     return weights, inputs, outputs
 

@@ -19,11 +19,11 @@ from vtok.models.autoencoders import Autoencoder, AutoencoderConfig, build
 from vtok.models.autoencoders.registry import PixelsConfig
 from vtok.models.decoders import Decoded
 from vtok.models.int8 import from_int8, to_int8
-from vtok.models.quantizers import Quantized
 from vtok.models.quantizers.grouped import GroupedQuantizer
-from vtok.tokenizers.base import DecodeOptions, Tokenizer, Tokens
+from vtok.tokenizers.base import Tokens
 from vtok.tokenizers.spec import TokenSpec
 from vtok.tokenizers.tiles import cut_tiles, stitch_tiles
+from vtok.tokenizers.whole_picture import WholePictureTokenizer
 
 MAX_TABLE_BYTES = 2**30  # a configuration comes from a file: what it asks for is bounded before it is made
 
@@ -55,7 +55,7 @@ class LinearConfig(BaseModel):
         return self
 
 
-class LinearTokenizer(Tokenizer):
+class LinearTokenizer(WholePictureTokenizer):
     """Nested strings for square tiles; large pictures are encoded and decoded as a whole, only the tokens are tile by tile.
 
     Raises:
@@ -63,10 +63,10 @@ class LinearTokenizer(Tokenizer):
     """
 
     family = "linear"
-    sees_neighbours = True
     Config = LinearConfig
 
     autoencoder: Autoencoder
+    quantizer: GroupedQuantizer
     mean: Tensor  # (D,) float16 of a tile's latents
     analysis: Tensor  # (num_components, D) int8
     analysis_scales: Tensor  # (num_components, 1)
@@ -131,40 +131,18 @@ class LinearTokenizer(Tokenizer):
     def latents(self, images: Tensor) -> Tensor:
         return self._components(self.autoencoder.encode(images.float()))
 
-    def quantize(self, latents: Tensor) -> Quantized:
-        quantized: Quantized = self.quantizer(latents)
-        return quantized
-
     def lookup(self, ids: Tensor, lengths: Tensor) -> Tensor:
         return self.quantizer.lookup(ids, lengths)
-
-    def reconstruct(self, vectors: Tensor, lengths: Tensor, options: DecodeOptions) -> Decoded:  # noqa: ARG002 - zeros stand for what is cut
-        return Decoded(self.autoencoder.decode(self._tiles(vectors)))
 
     @torch.no_grad()
     def encode_grid(self, images: Tensor, num_tokens: int | None = None) -> Tokens:
         tokens, _ = self.encode_grid_with_errors(images)
         return tokens if num_tokens is None else tokens.prefix(num_tokens)
 
-    @torch.no_grad()
-    def encode_grid_with_errors(self, images: Tensor) -> tuple[Tokens, Tensor]:
-        self._check_grid(images)
-        ids, errors = self.quantizer.search(self.latents(images))
-        return Tokens.full(ids, self.spec), errors
-
-    @torch.no_grad()
-    def decode_grid(
-        self,
-        tokens: Tokens,
-        rows: int,
-        cols: int,
-        options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
-        *,
-        origin: tuple[int, int] = (0, 0),  # noqa: ARG002 - nothing here depends on the place
-    ) -> Tensor:
-        self._check_decode(tokens, options)
-        latents = stitch_tiles(self._tiles(self.lookup(tokens.ids, tokens.lengths)), rows, cols)
-        return self.autoencoder.decode(latents).clamp_(0, 1)
+    def decode_map(self, vectors: Tensor, lengths: Tensor, rows: int, cols: int) -> Decoded:  # noqa: ARG002 - zeros stand for what is cut
+        latents = stitch_tiles(self._tiles(vectors), rows, cols)
+        del vectors  # as large as half the latents, of no use to the autoencoder
+        return Decoded(self.autoencoder.decode(latents))
 
     def _components(self, latents: Tensor) -> Tensor:
         """A map (B, C, rows * h, cols * w) to components (B * rows * cols, 1, num_components)."""

@@ -27,7 +27,7 @@ from vtok.models.autoencoders.pixels import Pixels
 from vtok.models.decoders import Decoded
 from vtok.models.int8 import Int8, compact, from_int8
 from vtok.models.linear_coder import LinearCoder
-from vtok.models.quantizers import Quantized, Quantizer
+from vtok.models.quantizers import Quantizer
 from vtok.models.quantizers.config import FsqConfig, GroupedConfig, QuantizerConfig
 from vtok.models.quantizers.config import build as build_quantizer
 from vtok.models.quantizers.grouped import GroupedQuantizer
@@ -36,43 +36,52 @@ from vtok.models.tile_decoder import TileDecoder, TileGrid
 from vtok.models.tile_encoder import TileEncoder
 from vtok.models.tile_patches import TileLayout
 from vtok.models.tile_transformer import TransformerConfig
-from vtok.tokenizers.base import DecodeOptions, Tokenizer, Tokens
+from vtok.tokenizers.base import Tokens
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.tokenizers.spec import TokenSpec
 from vtok.tokenizers.tiles import cut_tiles, stitch_tiles
+from vtok.tokenizers.whole_picture import WholePictureTokenizer
 
 MAX_NUMBERS = 2**30  # a configuration comes from a file: what it asks for is bounded before it is made
 
 
-class NestedConfig(BaseModel):
-    """Sizes of a `nested` tokenizer.
+class NestedSizes(BaseModel):
+    """What a linear start does not decide of a `nested` tokenizer.
 
     Args:
-        autoencoder: what makes the map.
-        tile_size: side of a tile in pixels.
         patch_size: side of a patch in cells of the map, which are latents, or pixels with `pixels`.
         num_registers: latent tokens of a tile in both transformers.
         encoder, decoder: their sizes.
         neighbours: patches see beyond their tile, a tile further with each block.
         tail: what stands for the tokens that a prefix lacks.
-        quantizer: what makes tokens of vectors.
-        linear: the model has a linear part, as many components as the vectors have numbers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    autoencoder: AutoencoderConfig
-    tile_size: int = Field(64, ge=4, le=1024)
     patch_size: int = Field(1, ge=1, le=1024)
     num_registers: int = Field(16, ge=1, le=4096)
     encoder: TransformerConfig = TransformerConfig(depth=3)
     decoder: TransformerConfig = TransformerConfig()
     neighbours: bool = True
     tail: Literal["fill", "truncate"] = "fill"
+
+
+class NestedConfig(NestedSizes):
+    """A `nested` tokenizer.
+
+    Args:
+        autoencoder: what makes the map.
+        tile_size: side of a tile in pixels.
+        quantizer: what makes tokens of vectors.
+        linear: the model has a linear part, as many components as the vectors have numbers.
+    """
+
+    autoencoder: AutoencoderConfig
+    tile_size: int = Field(64, ge=4, le=1024)
     quantizer: QuantizerConfig
     linear: bool = True
 
 
-class NestedTokenizer(Tokenizer):
+class NestedTokenizer(WholePictureTokenizer):
     """Nested strings for square tiles; large pictures are encoded and decoded as a whole, only the tokens are tile by tile.
 
     Raises:
@@ -80,7 +89,6 @@ class NestedTokenizer(Tokenizer):
     """
 
     family = "nested"
-    sees_neighbours = True
     Config = NestedConfig
 
     component_scales: Tensor  # (numbers of a tile,) what is usual for each number of the vectors
@@ -134,7 +142,7 @@ class NestedTokenizer(Tokenizer):
         """A model that codes and decodes as `start` does, with random transformers whose heads are zero.
 
         Args:
-            sizes: fields of `NestedConfig` that `start` does not decide.
+            sizes: fields of `NestedSizes`.
         """
         quantizer = GroupedConfig(dim=start.config.num_components, codebook_size=start.config.codebook_size, widths=start.config.widths)
         known = {"autoencoder": start.config.autoencoder, "tile_size": start.config.tile_size, "quantizer": quantizer}
@@ -216,10 +224,6 @@ class NestedTokenizer(Tokenizer):
     def latents(self, images: Tensor) -> Tensor:
         return self.latents_of(self.map_of(images))
 
-    def quantize(self, latents: Tensor) -> Quantized:
-        quantized: Quantized = self.quantizer(latents)
-        return quantized
-
     def lookup(self, ids: Tensor, lengths: Tensor) -> Tensor:
         vectors = self.quantizer.lookup(ids, lengths)
         vectors = pad(vectors, (0, 0, 0, self.config.quantizer.num_latents - vectors.shape[1]))  # ids may be of prefixes
@@ -230,9 +234,6 @@ class NestedTokenizer(Tokenizer):
     def covered(self, lengths: Tensor) -> Tensor:
         """(B, N * D) bool: which numbers of the vectors the first `lengths` (B,) tokens speak of."""
         return self.first_positions < lengths[:, None]
-
-    def reconstruct(self, vectors: Tensor, lengths: Tensor, options: DecodeOptions) -> Decoded:  # noqa: ARG002 - it has none
-        return self.decode_map(vectors, lengths, 1, 1)
 
     def decode_map(self, vectors: Tensor, lengths: Tensor, rows: int, cols: int) -> Decoded:
         """Vectors (B * rows * cols, N, D) of strings cut to `lengths` to pictures (B, 3, rows * h, cols * w).
@@ -259,30 +260,10 @@ class NestedTokenizer(Tokenizer):
         return _centred(self.autoencoder.decode(latents)) if self.codes_pixels else latents
 
     @torch.no_grad()
-    def encode_grid_with_errors(self, images: Tensor) -> tuple[Tokens, Tensor]:
-        self._check_grid(images)
-        ids, errors = self.quantizer.search(self.latents(images))
-        return Tokens.full(ids, self.spec), errors
-
-    @torch.no_grad()
     def encode_grid(self, images: Tensor, num_tokens: int | None = None) -> Tokens:
         self._check_grid(images)
         tokens = Tokens.full(self.quantize(self.latents(images)).ids, self.spec)
         return tokens if num_tokens is None else tokens.prefix(num_tokens)
-
-    @torch.no_grad()
-    def decode_grid(
-        self,
-        tokens: Tokens,
-        rows: int,
-        cols: int,
-        options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
-        *,
-        origin: tuple[int, int] = (0, 0),  # noqa: ARG002 - nothing here depends on the place
-    ) -> Tensor:
-        self._check_decode(tokens, options)
-        vectors = self.lookup(tokens.ids, tokens.lengths)
-        return self.decode_map(vectors, tokens.lengths, rows, cols).pictures.clamp_(0, 1)
 
 
 def tile_layout(autoencoder: Autoencoder, tile_size: int, patch_size: int) -> TileLayout:

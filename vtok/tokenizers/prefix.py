@@ -1,5 +1,6 @@
 """How many tokens a training step decodes: the prefix rules, and their draws."""
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, Literal, Self
 
 import torch
@@ -9,12 +10,12 @@ from torch import Tensor
 from vtok.tokenizers.spec import TokenSpec
 
 
-class _Rule(BaseModel):
+class _Rule(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @abstractmethod
     def chances(self, spec: TokenSpec) -> Tensor:
         """(L,) float64 in proportion to how often each of `spec.prefix_lengths` is drawn; others never are."""
-        raise NotImplementedError
 
 
 class Full(_Rule):

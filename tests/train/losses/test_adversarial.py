@@ -1,21 +1,18 @@
 """The two sides of the adversarial game, and LeCam."""
 
 import math
-import os
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.parity import stored_values
 from vtok.train.losses.adversarial import ADVERSARIAL_LOSSES, LeCam
 
 
 @pytest.mark.parity
 def test_the_hinge_is_that_of_the_published_implementation():
-    folder = Path(os.environ.get("VTOK_PARITY_DIR", Path(__file__).parents[4] / "shared" / "parity")) / "titok_discriminator"
-    if not folder.is_dir():
-        pytest.skip(f"needs the stored values in {folder} (set VTOK_PARITY_DIR)")
+    folder = stored_values("titok_discriminator")
     outputs = load_file(folder / "outputs.safetensors")
     found = ADVERSARIAL_LOSSES["hinge"].discriminator(outputs["logits"], outputs["logits_odd"])
     torch.testing.assert_close(found, outputs["hinge"], rtol=1e-4, atol=2.2e-5)  # the fixture's own tolerance

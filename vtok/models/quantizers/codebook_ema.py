@@ -31,7 +31,7 @@ class CodebookEma(nn.Module):
         """Move the codes towards latents (B, N, D) by their ids (B, N, 1), those of all processes together."""
         points, rows = quantizer.by_table(latents, ids)
         num_tables, size = self.counts.shape
-        flat = (rows + size * torch.arange(num_tables, device=rows.device)[:, None]).flatten()
+        flat = quantizer.in_one_table(rows)
         counts = torch.bincount(flat, minlength=num_tables * size).view(num_tables, size).float()
         sums = torch.zeros_like(self.sums).flatten(0, 1).index_add_(0, flat, points.flatten(0, 1)).view_as(self.sums)
         self.counts.lerp_(counts, 1 - self.decay)

@@ -50,7 +50,7 @@ class DeadCodes(nn.Module):
             (T, S) bool, true for codes that were replaced; dead ones beyond the number of latents wait for the next.
         """
         points, rows = quantizer.by_table(latents, ids)
-        self._take_in(rows)
+        self._take_in(quantizer, rows)
         dead = self.usage < self.config.threshold
         replaced = torch.zeros_like(dead)
         for table in dead.any(1).nonzero().flatten().tolist():
@@ -61,9 +61,8 @@ class DeadCodes(nn.Module):
         self.usage.masked_fill_(replaced, 1.0)
         return replaced
 
-    def _take_in(self, rows: Tensor) -> None:
+    def _take_in(self, quantizer: VectorQuantizer, rows: Tensor) -> None:
         num_tables, size = self.usage.shape
-        flat = (rows + size * torch.arange(num_tables, device=rows.device)[:, None]).flatten()
-        share = torch.bincount(flat, minlength=num_tables * size).view(num_tables, size) * (size / rows.shape[1])
+        share = torch.bincount(quantizer.in_one_table(rows), minlength=num_tables * size).view(num_tables, size) * (size / rows.shape[1])
         kept = math.exp(-rows.shape[1] / (self.config.window * size))
         self.usage.lerp_(share, 1 - kept)

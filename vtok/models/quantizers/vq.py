@@ -84,6 +84,10 @@ class VectorQuantizer(Quantizer):
             return points.flatten(0, 1)[None], rows.flatten()[None]
         return points.transpose(0, 1), rows.T
 
+    def in_one_table(self, rows: Tensor) -> Tensor:
+        """Rows (T, n) of each table to rows (T * n,) of all tables one after another."""
+        return (rows + self.codebook_sizes[0] * torch.arange(len(rows), device=rows.device)[:, None]).flatten()
+
     @torch.no_grad()
     def _nearest(self, z: Tensor) -> Tensor:
         codes = self.place(self.codes.float())

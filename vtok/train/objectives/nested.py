@@ -1,7 +1,7 @@
 """`nested`, trained so that every prefix is useful: all tokens and a random prefix decoded in each step (NesTok)."""
 
 import math
-from typing import Literal, Self, cast
+from typing import Self, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -13,10 +13,9 @@ from vtok.models.quantizers import Quantized
 from vtok.models.quantizers.codebook_training import CodebookTraining, CodebookTrainingConfig
 from vtok.models.quantizers.config import FsqConfig, VqConfig
 from vtok.models.quantizers.vq import VectorQuantizer
-from vtok.models.tile_transformer import TransformerConfig
 from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.linear import LinearTokenizer
-from vtok.tokenizers.nested import NestedConfig, NestedTokenizer, tile_layout
+from vtok.tokenizers.nested import NestedConfig, NestedSizes, NestedTokenizer, tile_layout
 from vtok.tokenizers.prefix import Pair, PrefixRule, draw_lengths
 from vtok.train.closed_form.first_codes import fill_with_latents
 from vtok.train.config import OptimizerConfig
@@ -34,18 +33,6 @@ from vtok.train.samples.pictures import Pictures
 from vtok.weights import load
 
 LENGTHS, SPREAD, REVIVAL = range(3)  # what a draw is for
-
-
-class ModelConfig(BaseModel):
-    """What the start does not decide of the model; see `NestedConfig`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    patch_size: int = Field(1, ge=1, le=1024)
-    num_registers: int = Field(16, ge=1, le=4096)
-    encoder: TransformerConfig = TransformerConfig(depth=3)
-    decoder: TransformerConfig = TransformerConfig()
-    neighbours: bool = True
-    tail: Literal["fill", "truncate"] = "fill"
 
 
 class NetworkOptimizer(OptimizerConfig):
@@ -82,7 +69,7 @@ class NestedObjectiveConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     start: str = "linear"
     linear: LinearObjectiveConfig = LinearObjectiveConfig()
-    model: ModelConfig = ModelConfig()
+    model: NestedSizes = NestedSizes()
     quantizer: VqConfig | FsqConfig | None = Field(None, discriminator="kind")
     prefix: PrefixRule = Pair()
     spread: float = Field(0.0, ge=0, le=8)
