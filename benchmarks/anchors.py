@@ -50,7 +50,7 @@ FORMATS = {
 
 
 def curve(original: Original, form: Format, budgets: Sequence[int]) -> list[Row]:
-    """A row for each budget in bytes: `wanted_bpp`, `floor` (1 or 0), `quality`, `bytes`, `bpp`, PSNR, LPIPS."""
+    """A row for each budget in bytes: `wanted_bpp`, `floor` (1 or 0), `quality`, `bytes`, `bpp`, PSNR, SSIM, LPIPS."""
     num_pixels = original.pixels[..., 0].size
 
     @cache
@@ -87,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
     parser.add_argument("--sizes", type=Path, required=True, help="a result of rate_distortion on the same pictures")
-    parser.add_argument("--no-lpips", action="store_true", help="PSNR only")
+    parser.add_argument("--no-lpips", action="store_true", help="PSNR and SSIM only")
     options = parser.parse_args()
     budgets, pictures = budgets_of(options.sizes), from_options(options)
     lpips = None if options.no_lpips else Lpips()

@@ -1,6 +1,6 @@
 """What do the prefix rule, the alignment loss and the linear start each give `nested`? Equal small runs, alike but for these.
 
-    python -m benchmarks.nested_ablation --data CACHE --start MODEL --folder RUNS -o results/nested_ablation.json
+    python -m benchmarks.nested_ablation --data PHOTOS --start MODEL --folder RUNS -o results/nested_ablation.json
     python -m benchmarks.nested_ablation --markdown results/nested_ablation.json
 
 All variants of a table have the same number of steps, the same seed and so the same crops, and are measured on the same squares in the
@@ -209,7 +209,7 @@ def _table(options: argparse.Namespace, folder: Path) -> Row:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--markdown", type=Path, metavar="RESULT", help="print a result as a Markdown table, and do nothing else")
-    parser.add_argument("--data", help="a cache of latents, or anything else that a data set can be")
+    parser.add_argument("--data", help="what a data set can be")
     parser.add_argument("--start", type=Path, help="a model folder of `linear`; fitted by the recipe when left out")
     parser.add_argument("--folder", type=Path, help="where the runs are kept; a temporary one when left out")
     parser.add_argument("--recipe", default="photo64", help="default: %(default)s, made small")

@@ -1,4 +1,4 @@
-"""PSNR and LPIPS of many pictures against one original, whose LPIPS features are computed once."""
+"""PSNR, SSIM and LPIPS of many pictures against one original, whose LPIPS features are computed once."""
 
 import numpy as np
 import torch
@@ -7,6 +7,7 @@ from benchmarks.record import Row
 from vtok.data.eight_bit import from_eight_bit
 from vtok.eval.lpips import Lpips
 from vtok.eval.psnr import psnr
+from vtok.eval.ssim import ssim
 
 
 class Original:
@@ -23,8 +24,8 @@ class Original:
         self._features = self._features_of(pixels)
 
     def figures(self, decoded: np.ndarray) -> Row:
-        """`psnr` in dB and, where asked for, `lpips` of a picture (H, W, 3) uint8."""
-        row = {"psnr": round(psnr(self.pixels, decoded), 4)}
+        """`psnr` in dB, `ssim` and, where asked for, `lpips` of a picture (H, W, 3) uint8."""
+        row = {"psnr": round(psnr(self.pixels, decoded), 4), "ssim": round(ssim(self.pixels, decoded), 5)}
         if self._lpips is not None:
             pairs = zip(self._features, self._features_of(decoded), strict=True)
             row["lpips"] = round(sum(float((own - other).square().sum()) for own, other in pairs), 5)

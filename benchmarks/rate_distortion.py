@@ -4,7 +4,7 @@
 
 Each picture is encoded once; for 1, 2, 4, ... tokens a tile it is decoded twice: with that length in every tile, and with lengths per
 tile in a file of at most as many bytes. `rate_control` has what `vtok encode --bpp` makes of each number wanted. `bytes` and `bpp` are
-those of the whole `.vtok` file, PSNR and LPIPS (AlexNet, whole picture) those of the 8-bit output; `mean` has the means over pictures of
+those of the whole `.vtok` file, PSNR, SSIM and LPIPS (AlexNet, whole picture) those of the 8-bit output; `mean` has the means over pictures of
 each picture's figures. LPIPS needs its trunk: VTOK_LPIPS_WEIGHTS.
 """
 
@@ -99,7 +99,7 @@ def wanted_curve(original: Original, encoded: Encoded, wanted: Sequence[float]) 
 
 
 def measure(file: TokenFile, tokenizer: Tokenizer, original: Original) -> Row:
-    """What a file costs and how near its picture comes: mean tokens a tile, bytes, bpp, PSNR, LPIPS."""
+    """What a file costs and how near its picture comes: mean tokens a tile, bytes, bpp, PSNR, SSIM, LPIPS."""
     num_bytes, num_pixels = len(file.to_bytes()), original.pixels[..., 0].size
     cost = {"tokens": round(float(file.lengths.mean()), 4), "bytes": num_bytes, "bpp": round(8 * num_bytes / num_pixels, 6)}
     return cost | original.figures(decode_file(file, tokenizer))
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--model", help="a name, a model folder or a hub id; the default weights when left out")
     parser.add_argument("--lengths", type=int, nargs="+", metavar="TOKENS", help="default: 1, 2, 4, ... and all")
     parser.add_argument("--bpp", type=float, nargs="+", default=(), help="also files of at most so many bits per pixel")
-    parser.add_argument("--no-lpips", action="store_true", help="PSNR only")
+    parser.add_argument("--no-lpips", action="store_true", help="PSNR and SSIM only")
     options = parser.parse_args()
     tokenizer, pictures = load(options.model), from_options(options)
     lengths = options.lengths or doubling(tokenizer.spec)

@@ -43,10 +43,10 @@ def test_quiet_says_only_where_the_model_is(vtok, recipe, tmp_path):
     assert (result.code, result.err) == (0, "")
 
 
-def test_without_an_output_the_folder_has_the_recipes_name(vtok, recipe, tmp_path, monkeypatch):
+def test_without_an_output_the_folder_is_called_a_run_of_the_recipe(vtok, recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert vtok("train", recipe, "--set", "linear.num_tiles=200").out == b"small\n"
-    assert "config.json" in files_under(tmp_path / "small")
+    assert vtok("train", recipe, "--set", "linear.num_tiles=200").out == b"small-run\n"
+    assert "config.json" in files_under(tmp_path / "small-run")
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,9 @@ def test_a_recipe_in_the_folder_at_hand_does_not_hide_a_shipped_name(tmp_path: P
         ("data.path=", "data.path", ""),
         ("data.path=~/Pictures/2024", "data.path", "~/Pictures/2024"),
         ("data.split=held_out", "data.split", "held_out"),
+        ("data.path=2021-05-01", "data.path", "2021-05-01"),
+        ("data.path=10:30:00", "data.path", "10:30:00"),
+        pytest.param(f"data.path={'[' * 5000}", "data.path", "[" * 5000, id="brackets"),
     ],
 )
 def test_a_value_is_set_by_its_dotted_key(recipe: Path, override: str, path: str, value: Any) -> None:

@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 
 from tests.train.toy import TABLE, ToyTokenizer, entries, tensors, toy_config
-from vtok.errors import ConfigError, MissingExtraError, TrainingError, WeightsError
+from vtok.errors import ConfigError, MissingExtraError, OutputError, TrainingError, WeightsError
 from vtok.eval.lpips import VARIABLE
 from vtok.tokenizers.base import Tokenizer
 from vtok.train.config import RunConfig
+from vtok.train.engine.run_folder import RunFolder
 from vtok.train.loop import run
 
 
@@ -34,7 +35,7 @@ def plain(tmp_path_factory):
 def test_the_folder_has_all_its_parts(finished):
     names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
     model = ("config.json", "model.safetensors", "README.md")
-    assert names == {
+    assert names - {".lock"} == {
         *model,
         *(f"start/{name}" for name in model),
         *(f"best/{name}" for name in model),
@@ -208,6 +209,39 @@ def test_what_cannot_work_is_said_before_the_first_step(tmp_path, changes, error
     with pytest.raises(error, match=words):
         run(toy_config(**changes), TABLE, tmp_path / "run")
     assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    for config in (toy_config(), toy_config(steps=0)):
+        with pytest.raises(OutputError, match=r"holds README\.md and no run; name another folder with -o"):
+            run(config, TABLE, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+
+def test_a_second_run_is_kept_out_while_the_first_goes_on(tmp_path):
+    run(toy_config(), TABLE, tmp_path / "run")
+    before = sorted(tmp_path.rglob("*"))
+    lock = RunFolder(tmp_path / "run").lock()
+    with pytest.raises(OutputError, match="another process trains there"):
+        run(toy_config(steps=14), TABLE, tmp_path / "run")
+    assert sorted(tmp_path.rglob("*")) == before
+    lock.release()
+    run(toy_config(steps=14), TABLE, tmp_path / "run")
+
+
+def test_scores_of_pictures_that_are_trained_on_are_called_so(tmp_path, caplog):
+    for split, told in (("all", 1), ("train", 0)):
+        caplog.clear()
+        run(toy_config(data={"split": split}, steps=4, validation={"every": 4, "lengths": [1]}), TABLE, tmp_path / split)
+        assert sum("trained on" in line for line in caplog.messages) == told
+
+
+def test_settings_that_are_none_are_one_line(tmp_path):
+    run(toy_config(), TABLE, tmp_path / "run")
+    (tmp_path / "run" / "run.json").write_text("[]")
+    with pytest.raises(ConfigError, match="no settings of a run"):
+        run(toy_config(), TABLE, tmp_path / "run")
 
 
 def test_selecting_by_lpips_needs_its_weights_before_the_first_step(tmp_path, monkeypatch):

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from tests.tokenizers.starts import awake, linear_on_taef2
 from tests.train.toy import ToyTokenizer
-from vtok.errors import ConfigError, DataError, VtokError, WeightsError
+from vtok.errors import ConfigError, DataError, LengthError, VtokError, WeightsError
+from vtok.eval.lpips import VARIABLE
 from vtok.models.quantizers.vq import VectorQuantizer
 from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.linear import LinearTokenizer
@@ -201,9 +202,40 @@ def test_latents_that_come_with_the_batch_are_not_made_again(on_taef2: str, monk
     assert figures(objective, replace(batch, latents=latents + 1)) != pytest.approx(expected)
 
 
-def test_a_batch_of_broken_tiles_is_one_line(on_pixels: str) -> None:
-    with pytest.raises(ConfigError, match=r"data\.crop_size is 40 pixels, expected a multiple of the tokenizer's tile of 16"):
-        begun(start=on_pixels).losses(a_batch(size=40))
+@pytest.mark.parametrize(
+    ("size", "settings", "words"),
+    [
+        (40, {}, r"data\.crop_size is 40 pixels, expected a multiple of the tokenizer's tile of 16"),
+        (40, RANDOM | {"quantizer": VQ}, r"expected a multiple of the tokenizer's tile of 16"),
+        (16, {"adversary": {"depth": 3, "dim": 16}}, r"a discriminator of this depth needs 32; lower nested\.adversary\.depth"),
+        (32, {"prefix": {"rule": "list", "lengths": [1, 5]}}, "5 tokens do not decode"),
+        (32, {"prefix": {"rule": "pair", "of": {"rule": "list", "lengths": [5]}}}, "5 tokens do not decode"),
+        (32, RANDOM | {"quantizer": VQ | {"num_tokens": 2}, "prefix": {"rule": "list", "lengths": [3]}}, "3 tokens do not decode"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before_the_start_is_made(size: int, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises((ConfigError, LengthError), match=words):
+        an_objective(**settings).check(DataConfig(crop_size=size))
+
+
+def test_sizes_of_a_loaded_start_are_checked(on_pixels: str) -> None:
+    with pytest.raises(ConfigError, match="crop_size is 40 pixels"):
+        an_objective(start=on_pixels).check(DataConfig(crop_size=40))
+
+
+def test_lpips_needs_larger_squares(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(shared / "data" / "weights" / "lpips_alex.safetensors"))
+    with pytest.raises(ConfigError, match=r"LPIPS takes 31 and more; set nested\.pictures\.lpips = 0"):
+        an_objective(pictures={"lpips": 1}).check(DataConfig(crop_size=16))
+
+
+def test_a_discriminator_takes_the_least_side_it_names() -> None:
+    for depth in (1, 3, 5):
+        config = AdversaryConfig(dim=16, depth=depth)
+        side = config.least_side
+        assert Adversary(config).discriminator(torch.zeros(1, 3, side, side)).shape == (1, 1, 2, 2)
+        with pytest.raises((RuntimeError, ValueError)):
+            Adversary(config).discriminator(torch.zeros(1, 3, side // 2, side // 2))
 
 
 # --- lengths

@@ -20,7 +20,7 @@ from vtok.tokenizers.base import DecodeOptions, Tokenizer
 from vtok.tokenizers.registry import FAMILIES
 from vtok.tokenizers.spec import TokenSpec
 from vtok.tokenizers.tiles import cut_tiles
-from vtok.train.config import OptimizerConfig, RunConfig, check
+from vtok.train.config import DataConfig, OptimizerConfig, RunConfig, check
 from vtok.train.loop import run
 from vtok.train.objective import Group, Losses
 from vtok.train.samples.batch import Batch
@@ -112,6 +112,9 @@ class ToyObjective(nn.Module):
 
     def prepare(self, pictures: Pictures, generator: torch.Generator) -> Tokenizer:  # noqa: ARG002 - a fixed start
         return ToyTokenizer.tiny()
+
+    def check(self, data: DataConfig) -> None:
+        assert data.crop_size
 
     def begin(self, tokenizer: Tokenizer, seed: int) -> None:
         assert isinstance(tokenizer, ToyTokenizer)

@@ -20,7 +20,7 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe; may be repeated.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Model folder to write; default: the recipe's name.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Model folder to write; default: RECIPE-run.")] = None,
     overfit: Annotated[
         int | None, typer.Option("--overfit", metavar="N", min=1, help="Train on N pictures alone, to see whether training works.")
     ] = None,
@@ -30,7 +30,7 @@ def train(
 
     The same command on the folder of a run that was cut off goes on from its last checkpoint.
 
-    Example: vtok train linear64 --set data.path=Pictures -o my-model
+    Example: vtok train photo64 --set data.path=Pictures -o my-model
     """
     from vtok.train.config import load_config
 
@@ -43,7 +43,7 @@ def train(
     speaks = os.environ.get("RANK", "0") == "0"  # of several processes, the first
     with _news(logging.INFO if speaks and not quiet else logging.WARNING):
         try:
-            folder = run(config, TABLE, output or Path(Path(recipe).stem), show_progress=speaks and not quiet)
+            folder = run(config, TABLE, output or Path(f"{Path(recipe).stem}-run"), show_progress=speaks and not quiet)
         except StoppedError as stop:
             if speaks:
                 tell(f"vtok: {stop}")

@@ -17,10 +17,12 @@ class CodebookUse:
     """Of each position and codebook, (P, K) float64.
 
     Args:
+        num_strings: most that were counted at a position; no more codes of it can have been used.
         usage: share of the codes that were used.
         entropy_bits: entropy of the codes in bits; log2 of the codebook size when all are used evenly.
     """
 
+    num_strings: int
     usage: Tensor
     entropy_bits: Tensor
 
@@ -81,7 +83,8 @@ class CodebookStatistics:
     def compute(self) -> CodebookUse:
         """Usage and entropy; both 0 where nothing was counted."""
         usage = [(counts > 0).double().mean(1) for counts in self.counts]
-        return CodebookUse(torch.stack(usage, 1), torch.stack([_entropy_bits(counts) for counts in self.counts], 1))
+        num_strings = int(self.counts[0].sum(1).max())
+        return CodebookUse(num_strings, torch.stack(usage, 1), torch.stack([_entropy_bits(counts) for counts in self.counts], 1))
 
 
 def _entropy_bits(counts: Tensor) -> Tensor:

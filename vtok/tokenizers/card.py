@@ -25,7 +25,7 @@ not stated.
 ```python
 import vtok
 
-tokenizer = vtok.load("{title}")  # this folder, or its id on the hub
+tokenizer = vtok.load("./{title}")  # this folder; or its id on the hub
 ```
 """
 

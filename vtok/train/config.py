@@ -3,8 +3,9 @@
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, time
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -12,6 +13,7 @@ from vtok.errors import ConfigError
 from vtok.recipes import recipe_file
 
 Config = TypeVar("Config", bound=BaseModel)
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DataConfig(BaseModel):
@@ -69,7 +71,7 @@ class OptimizerConfig(BaseModel):
     warmup_steps: int = Field(100, ge=0)
     final_share: float = Field(0.05, ge=0, le=1)
     cooldown: float = Field(1.0, ge=0, le=1)
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, ge=0)
 
@@ -226,14 +228,16 @@ def _nearest(name: str, names: Sequence[str]) -> str:
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
-    """Set one dotted key; the value is read as TOML, and as plain text where that fails."""
+    """Set one dotted key; the value is read as TOML, and as plain text where that fails or gives a date, which no setting is."""
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise ConfigError(f"--set takes a.b=VALUE, got {override!r}")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
+        value = text
+    if isinstance(value, date | time):
         value = text
     table = values
     for part in parts[:-1]:

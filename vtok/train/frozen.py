@@ -1,18 +1,17 @@
 """Frozen networks that a run stands on, with their weights; a missing file stops the run before its first step."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+import vtok.weights
 from vtok.data.files import expand_home
 from vtok.errors import ConfigError, WeightsError
 from vtok.models.autoencoders import Autoencoder, AutoencoderConfig, build
 from vtok.models.autoencoders.registry import DiffusersConfig, PixelsConfig, Taef2Config
-from vtok.tokenizers.linear import LinearTokenizer
-from vtok.weights import load
 
-TAEF2_HOLDER = "linear64.photos"  # the weights in the package that have taef2 inside
+TAEF2 = Path(vtok.weights.__file__).parent / "taef2" / "model.safetensors"
 LARGEST_SQUARE = 256  # pixels a side: 18,816 coefficients
 PREFIX = "autoencoder."  # of its tensors inside a model file
 
@@ -43,10 +42,8 @@ def _named(name: str, weights: str, tile_size: int) -> tuple[Any, Autoencoder]:
         config = PixelsConfig(size=tile_size, bright=bright, colour=max(1, bright // 2))
         return config, build(config)
     if name == "taef2":
-        if not weights:
-            return Taef2Config(), cast(LinearTokenizer, load(TAEF2_HOLDER)).autoencoder
         autoencoder = build(Taef2Config())
-        _fill(autoencoder, expand_home(weights))
+        _fill(autoencoder, expand_home(weights) if weights else TAEF2)
         return Taef2Config(), autoencoder
     folder = expand_home(name)
     if not folder.is_dir():

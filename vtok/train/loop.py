@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
@@ -37,7 +38,8 @@ def run(config: RunConfig, objectives: Table, output: Path, *, show_progress: bo
         ConfigError: an unknown objective, a wrong setting, or a folder that holds another run.
         DataError: no pictures.
         WeightsError: a frozen network without its weights.
-        OutputError: the folder cannot be written; that its parent is missing or a file in its place is found before the work starts.
+        OutputError: the folder cannot be written, holds something else, or another process trains in it; what can be found before the work
+            starts is found then.
         TrainingError: a loss that is no number, or checkpoints of which none can be read.
         StoppedError: a signal asked to stop; a checkpoint was written.
     """
@@ -46,17 +48,19 @@ def run(config: RunConfig, objectives: Table, output: Path, *, show_progress: bo
         raise OutputError(f"{output} is a file; name a folder for the model")
     if not output.absolute().parent.is_dir():
         raise OutputError(f"{output.absolute().parent}: no such folder; make it, or name another")
+    folder = RunFolder(output)
+    folder.check_free()
     objective = build(config, objectives)
     resolved = resolve(config, objective.config)
-    folder = RunFolder(output)
     if not config.train.steps:
         if config.train.overfit:
             raise ConfigError(f"train.overfit is {config.train.overfit}, but train.steps is 0: only steps by gradient can overfit")
         if folder.has_begun():
             folder.check_same(resolved, objective.Config)
         tokenizer = _prepared(objective, config)
-        tokenizer.save_pretrained(output)
+        output.mkdir(exist_ok=True)
         folder.write_config(resolved)
+        tokenizer.save_pretrained(output)
     elif not hasattr(objective, "losses"):
         raise ConfigError(f"train.steps is {config.train.steps}, but {config.objective} is fitted without gradient steps; set it to 0")
     else:
@@ -91,26 +95,32 @@ def _prepared(objective: Objective, config: RunConfig) -> Tokenizer:
 def _train(config: RunConfig, objective: GradientObjective, folder: RunFolder, *, show_progress: bool) -> None:
     accelerator = open_accelerator(config.train.trackers, folder.logs)
     _set_threads(config)  # several processes on one processor were given a share each
-    try:
-        found = from_first(accelerator, lambda: _first_step(config, objective, folder))
-        if found == config.train.steps:
-            return
-        last = checkpoint.read(folder.checkpoints, found) if found else None
-        Training(config, objective, folder, accelerator, last).run(show_progress=show_progress)
-    finally:
-        accelerator.end_training()
+    with ExitStack() as held:
+        try:
+            found = from_first(accelerator, lambda: _first_step(config, objective, folder, held))
+            if found == config.train.steps:
+                return
+            last = checkpoint.read(folder.checkpoints, found) if found else None
+            Training(config, objective, folder, accelerator, last).run(show_progress=show_progress)
+        finally:
+            accelerator.end_training()
 
 
-def _first_step(config: RunConfig, objective: GradientObjective, folder: RunFolder) -> int:
-    """Where to go on, with everything in the folder as it was then; 0 with a start newly made or found."""
+def _first_step(config: RunConfig, objective: GradientObjective, folder: RunFolder, held: ExitStack) -> int:
+    """Where to go on, with everything in the folder as it was then; 0 with a start newly made or found. `held` gets the folder's lock."""
     if folder.config.exists():
         folder.check_same(config, objective.Config)
+    objective.check(config.data)  # this and LPIPS before the long preparation
     if config.train.validation.every:
-        find_lpips(config.data.crop_size, config.train.validation.select)  # before the long preparation
+        find_lpips(config.data.crop_size, config.train.validation.select)
+        if config.data.split == "all" and not config.train.overfit:
+            log.warning('scores will be of pictures that are trained on; data.split = "train" leaves them out')
     start = None if folder.has_begun() else _prepared(objective, config)
     folder.make()
+    held.callback(folder.lock().release)
     if start is not None:
         save_model(start, folder.start)
+        folder.write_config(config)
         save_model(start, folder.path)
     folder.remove_unfinished()
     found = checkpoint.last_whole(folder.checkpoints)

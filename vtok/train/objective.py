@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from vtok.tokenizers.base import Tokenizer
-from vtok.train.config import OptimizerConfig
+from vtok.train.config import DataConfig, OptimizerConfig
 from vtok.train.samples.batch import Batch
 from vtok.train.samples.pictures import Pictures
 
@@ -63,6 +63,13 @@ class GradientObjective(Objective, Protocol):
 
     tokenizer: Tokenizer  # what the run is for; its averaged copy is saved
     groups: tuple[Group, ...]  # in the order of their updates
+
+    def check(self, data: DataConfig) -> None:
+        """Look, before `prepare`, for settings that would stop the run after it.
+
+        Raises:
+            ConfigError, LengthError: squares or prefixes that the tokenizer does not take.
+        """
 
     def begin(self, tokenizer: Tokenizer, seed: int) -> None:
         """Take the start, and make the groups.

@@ -55,6 +55,7 @@ def test_one_changed_byte_anywhere_is_noticed(folder, data):
     try:
         assert last_whole(folder).step == 10
     finally:
+        path.parent.with_name("step-00000015.damaged").rename(path.parent)
         path.write_bytes(whole)
 
 
@@ -69,6 +70,8 @@ def test_a_damaged_one_is_named_and_the_one_before_taken(folder, caplog, file, h
     with caplog.at_level(logging.WARNING):
         assert last_whole(folder).step == 10
     assert len(caplog.records) == 1
+    assert newest(folder).name == "step-00000010"
+    assert (folder / "step-00000015.damaged").is_dir()
     assert "step-00000015" in caplog.text
 
 

@@ -62,19 +62,26 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
 
 
 def last_whole(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that can be read; a warning names each that cannot. None where there are none.
+    """The newest checkpoint that can be read. Newer ones that cannot get another name, which a warning tells. None where there are none.
 
     Raises:
         TrainingError: there are some, all damaged.
     """
-    paths = _newest_first(folder)
-    for path in paths:
+    damaged: list[Path] = []
+    for path in _newest_first(folder):
         try:
-            return _read(path)
+            found = _read(path)
         except _DamagedError as error:
             log.warning("%s is damaged (%s); taking the one before", path, error)
-    if paths:
-        raise TrainingError(f"{folder}: none of {len(paths)} checkpoints can be read; remove the folder to begin again from the start")
+            damaged.append(path)
+            continue
+        for other in damaged:  # it is neither to be kept in the place of a good one nor to be told as one
+            place = other.with_name(f"{other.name}.damaged")
+            shutil.rmtree(place, ignore_errors=True)
+            other.rename(place)
+        return found
+    if damaged:
+        raise TrainingError(f"{folder}: none of {len(damaged)} checkpoints can be read; remove the folder to begin again from the start")
     return None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from vtok.data.atomic import write_bytes
@@ -73,6 +74,36 @@ class RunFolder:
     def log(self) -> Path:
         return self.path / "log.jsonl"
 
+    def check_free(self) -> None:
+        """Let nothing be written over what is no run.
+
+        Raises:
+            OutputError: the folder holds something else.
+        """
+        if self.config.exists() or not self.path.exists():
+            return
+        own = {place.name for place in (self.start, self.checkpoints, self.images, self.logs, self._lock_file)}
+        foreign = sorted(path.name for path in self.path.iterdir() if path.name not in own and not path.name.endswith(".part"))
+        if foreign:
+            raise OutputError(f"{self.path} holds {foreign[0]} and no run; name another folder with -o")
+
+    def lock(self) -> FileLock:
+        """Keep other runs out until this process ends or releases the lock.
+
+        Raises:
+            OutputError: another process trains in the folder.
+        """
+        try:
+            lock = FileLock(self._lock_file, timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise OutputError(f"{self.path}: another process trains there; wait for its end, or name another folder with -o") from None
+        return lock
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.path / ".lock"
+
     def make(self) -> None:
         """Make the folders.
 
@@ -131,8 +162,10 @@ class RunFolder:
     def _read_config(self) -> RunConfig:
         try:
             values = json.loads(self.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{self.config}: cannot be read ({error}); choose another folder with -o") from None
+        if not isinstance(values, dict):
+            raise ConfigError(f"{self.config}: no settings of a run; choose another folder with -o")
         return check(RunConfig, values, str(self.config))
 
 

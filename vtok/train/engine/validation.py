@@ -149,8 +149,8 @@ def _statistics(spec: TokenSpec) -> CodebookStatistics | None:
 
 
 def _codebook_json(use: CodebookUse) -> dict[str, Any]:
-    """Mean and least over the positions, then all positions; K numbers a position."""
-    told: dict[str, Any] = {}
+    """Of how many strings, mean and least over the positions, then all positions; K numbers a position."""
+    told: dict[str, Any] = {"strings": use.num_strings}
     for name, values in (("usage", use.usage), ("entropy_bits", use.entropy_bits)):
         told |= {f"{name}_mean": float(values.mean()), f"{name}_min": float(values.min())}
         told[name] = [[round(value, 4) for value in position] for position in values.tolist()]

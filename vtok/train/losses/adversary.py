@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from vtok.models.discriminators.patch import PatchDiscriminator
-from vtok.train.config import OptimizerConfig
+from vtok.train.config import Beta, OptimizerConfig
 from vtok.train.losses.adversarial import ADVERSARIAL_LOSSES
 
 
 class DiscriminatorOptimizer(OptimizerConfig):
     learning_rate: float = Field(2e-4, gt=0, le=1)
-    betas: tuple[float, float] = (0.5, 0.9)
+    betas: tuple[Beta, Beta] = (0.5, 0.9)
     weight_decay: float = Field(0.0, ge=0)
 
 
@@ -45,6 +45,11 @@ class AdversaryConfig(BaseModel):
         if self.norm == "group" and self.dim % 16:
             raise ValueError(f"dim is a multiple of 16 with group norm, got {self.dim}")
         return self
+
+    @property
+    def least_side(self) -> int:
+        """Of a picture, in pixels: after the halvings two convolutions take one each, and norms need more than one place."""
+        return 4 * 2**self.depth
 
 
 class Adversary(nn.Module):

@@ -8,17 +8,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from vtok.errors import ConfigError, VtokError, WeightsError
+from vtok.eval.lpips import MIN_SIDE
 from vtok.models.decoders import Decoded
 from vtok.models.quantizers import Quantized
 from vtok.models.quantizers.codebook_training import CodebookTraining, CodebookTrainingConfig
 from vtok.models.quantizers.config import FsqConfig, VqConfig
+from vtok.models.quantizers.config import build as build_quantizer
 from vtok.models.quantizers.vq import VectorQuantizer
 from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.tokenizers.nested import NestedConfig, NestedSizes, NestedTokenizer, tile_layout
 from vtok.tokenizers.prefix import Pair, PrefixRule, draw_lengths
+from vtok.tokenizers.spec import TokenSpec
 from vtok.train.closed_form.first_codes import fill_with_latents
-from vtok.train.config import OptimizerConfig
+from vtok.train.config import DataConfig, OptimizerConfig
 from vtok.train.engine.gather import gathered
 from vtok.train.frozen import frozen_autoencoder
 from vtok.train.losses.adversary import Adversary, AdversaryConfig
@@ -111,6 +114,29 @@ class NestedObjective(nn.Module):
         elif config.start != "random":
             self._start = _loaded(config.start)
 
+    def check(self, data: DataConfig) -> None:
+        spec, size = self._expected_spec(), data.crop_size
+        if size % spec.input_size[0]:
+            raise ConfigError(f"data.crop_size is {size} pixels, expected a multiple of the tokenizer's tile of {spec.input_size[0]}")
+        if self.config.pictures.lpips and size < MIN_SIDE:
+            raise ConfigError(f"data.crop_size is {size} pixels, LPIPS takes {MIN_SIDE} and more; set nested.pictures.lpips = 0")
+        if self.config.adversary is not None and size < (least := self.config.adversary.least_side):
+            raise ConfigError(f"data.crop_size is {size} pixels, a discriminator of this depth needs {least}; lower nested.adversary.depth")
+        prefix = self.config.prefix
+        (prefix.of if isinstance(prefix, Pair) else prefix).chances(spec)
+
+    def _expected_spec(self) -> TokenSpec:
+        """Of the tokenizer that `prepare` will give, but for the sizes of its codebooks."""
+        if isinstance(self._start, Tokenizer):
+            return self._start.spec
+        linear, quantizer = self.config.linear, self.config.quantizer
+        if quantizer is None:
+            num_tokens = sum(stage.tokens for stage in linear.stages)
+        else:
+            num_tokens = build_quantizer(quantizer).num_positions(quantizer.num_latents)
+        size = (linear.tile_size, linear.tile_size)
+        return TokenSpec((linear.codebook_size,), num_tokens, tuple(range(1, num_tokens + 1)), size, size)
+
     def prepare(self, pictures: Pictures, generator: torch.Generator) -> NestedTokenizer:
         start = self._start.prepare(pictures, generator) if isinstance(self._start, LinearObjective) else self._start
         if isinstance(start, NestedTokenizer):
@@ -188,9 +214,6 @@ class NestedObjective(nn.Module):
 
     @torch.no_grad()
     def _maps(self, batch: Batch) -> Tensor:
-        tile = self.tokenizer.config.tile_size
-        if any(extent % tile for extent in batch.images.shape[2:]):
-            raise ConfigError(f"data.crop_size is {batch.images.shape[2]} pixels, expected a multiple of the tokenizer's tile of {tile}")
         if batch.latents is None or self.tokenizer.codes_pixels:
             return self.tokenizer.map_of(batch.images)
         return batch.latents

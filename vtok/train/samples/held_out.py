@@ -1,4 +1,4 @@
-"""Pictures to measure on while training: never the same as those trained on, where the data allow it."""
+"""Pictures to measure on while training, the same for every run; `data.split = "train"` leaves them out of it."""
 
 import itertools
 
