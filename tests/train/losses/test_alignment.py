@@ -43,13 +43,6 @@ def test_features_are_the_mean_token_and_the_mask_tokens():
     assert torch.equal(features[:, 1:], masks)
 
 
-def test_tokens_beyond_the_length_do_not_count():
-    latents, masks = randn(2, 3, 8), randn(2, 4, 8, seed=1)
-    features = alignment_features(latents, masks, torch.tensor([2, 3]))
-    torch.testing.assert_close(features[:1], alignment_features(latents[:1, :2], masks[:1]))
-    torch.testing.assert_close(features[1:], alignment_features(latents[1:], masks[1:]))
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_autocast_changes_nothing(dtype):
     prefix, full = randn(2, 5, 8).to(dtype), randn(2, 5, 8, seed=1).to(dtype)

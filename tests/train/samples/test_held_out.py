@@ -8,7 +8,7 @@ from vtok.data import from_eight_bit, write_picture
 from vtok.data.sources import is_held_out
 from vtok.errors import DataError
 from vtok.train.config import DataConfig
-from vtok.train.samples.batches import held_out_crops
+from vtok.train.samples.held_out import held_out_crops
 
 HELD_OUT = [number for number in range(120) if is_held_out(f"{number}.png")]
 OTHERS = [number for number in range(8) if not is_held_out(f"{number}.png")]
@@ -52,7 +52,7 @@ def test_a_crop_is_the_middle_and_small_pictures_are_enlarged(tmp_path):
     write_picture(tmp_path / "a.png", pixels)
     config = DataConfig(path=str(tmp_path), crop_size=16)
     assert torch.equal(held_out_crops(config, 1), from_eight_bit(pixels[2:18, 8:24]))
-    assert held_out_crops(config, 1, 48).shape == (1, 3, 48, 48)
+    assert held_out_crops(config.model_copy(update={"crop_size": 48}), 1).shape == (1, 3, 48, 48)
 
 
 def test_broken_pictures_are_passed_over(folder):

@@ -15,7 +15,8 @@ from vtok.data.sources.cache import CacheSource
 from vtok.errors import ConfigError, DataError, OutputError
 from vtok.train.config import DataConfig, TrainConfig
 from vtok.train.samples import latent_cache
-from vtok.train.samples.batches import held_out_crops, open_batches
+from vtok.train.samples.batches import open_batches
+from vtok.train.samples.held_out import held_out_crops
 from vtok.train.samples.latent_cache import LatentCache, autoencoder_digest, cache_settings, named_autoencoder, variants
 from vtok.train.samples.pictures import open_pictures
 

@@ -20,7 +20,8 @@ from vtok.train.engine.picture_grid import picture_grid
 from vtok.train.engine.run_folder import RunFolder
 from vtok.train.engine.trackers import Trackers
 from vtok.train.engine.validation import Validation, find_lpips, whole_tiles
-from vtok.train.samples.batches import held_out_crops, open_batches
+from vtok.train.samples.batches import open_batches
+from vtok.train.samples.held_out import held_out_crops
 
 log = logging.getLogger(__name__)
 

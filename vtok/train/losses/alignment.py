@@ -5,22 +5,17 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 
-def alignment_features(latent_outputs: Tensor, mask_outputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """f of a decoder's layer: the mean over the decoded tokens, then the mask tokens.
+def alignment_features(latent_outputs: Tensor, mask_outputs: Tensor) -> Tensor:
+    """f of a decoder's layer: the mean over the latent tokens, then the mask tokens.
 
     Args:
         latent_outputs: (B, n, d) the layer's outputs at the latent tokens.
         mask_outputs: (B, N, d) its outputs at the mask tokens.
-        lengths: (B,) how many of the latent tokens are decoded ones, the rest filling up; None when all are.
 
     Returns:
         (B, 1 + N, d).
     """
-    if lengths is None:
-        mean = latent_outputs.mean(1, keepdim=True)
-    else:
-        decoded = torch.arange(latent_outputs.shape[1], device=lengths.device) < lengths[:, None]  # (B, n)
-        mean = (latent_outputs * decoded[..., None]).sum(1, keepdim=True) / lengths[:, None, None]
+    mean = latent_outputs.mean(1, keepdim=True)
     return torch.cat([mean.to(mask_outputs.dtype), mask_outputs], 1)
 
 

@@ -17,10 +17,7 @@ from vtok.train.config import DataConfig, TrainConfig
 from vtok.train.samples.batch import Batch
 from vtok.train.samples.crop_order import SampleOrder, Schedule, Share, crop_rng
 from vtok.train.samples.crop_readers import Crop, CropReader, open_crops
-from vtok.train.samples.held_out import held_out_crops
 from vtok.train.samples.pictures import open_data
-
-__all__ = ["Batches", "held_out_crops", "open_batches"]
 
 log = logging.getLogger(__name__)
 
