@@ -21,6 +21,7 @@ from vtok.tokenizers.nested import NestedTokenizer
 from vtok.train.config import DataConfig, TrainConfig, check
 from vtok.train.engine.steps import Stepper
 from vtok.train.losses.adversary import Adversary, AdversaryConfig
+from vtok.train.losses.picture_losses import PictureTarget
 from vtok.train.objectives.linear import LinearObjective
 from vtok.train.objectives.nested import NestedObjective, NestedObjectiveConfig
 from vtok.train.samples.batch import Batch
@@ -239,6 +240,23 @@ def test_a_discriminator_takes_the_least_side_it_names() -> None:
 
 
 # --- lengths
+
+
+def test_networks_judge_short_prefixes_less(on_pixels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = begun(start=on_pixels, prefix={"rule": "pair", "of": {"rule": "list", "lengths": [1, 2, 8]}}, networks_from=4)
+    batch = a_batch()
+    seen: list[Tensor] = []
+    judged = objective.pictures.forward
+
+    def noting(pictures: Tensor, target: PictureTarget, shares: Tensor) -> dict[str, Tensor]:
+        seen.append(shares)
+        return judged(pictures, target, shares)
+
+    monkeypatch.setattr(objective.pictures, "forward", noting)
+    decoded = lengths_decoded(objective, batch, monkeypatch)
+    assert torch.equal(seen[0], torch.ones(len(batch.images)))
+    assert torch.equal(seen[1], (decoded[1].view(len(batch.images), -1)[:, 0] / 4).clamp(max=1))
+    assert set(seen[1].tolist()) <= {0.25, 0.5, 1.0}
 
 
 def test_a_pair_decodes_all_tokens_first(on_pixels: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,15 @@ def test_losses_of_networks_come_with_their_weights_by_name() -> None:
         torch.testing.assert_close(found[name], weight * expected)
 
 
+def test_a_share_lessens_what_networks_say_of_a_picture_and_nothing_else() -> None:
+    own = losses(l2=1, lpips=2)
+    shares = torch.tensor([0.25, 1.0, 0.0, 0.5])
+    found = own(rand(0), own.target(rand(1)), shares)
+    each = (rand(0).mean((1, 2, 3)) - rand(1).mean((1, 2, 3))).square()
+    torch.testing.assert_close(found["lpips"], 2 * (shares * each).mean())
+    torch.testing.assert_close(found["l2"], (rand(0) - rand(1)).square().mean())
+
+
 def test_what_networks_see_in_the_images_is_taken_once_for_all_comparisons() -> None:
     own = losses(lpips=1)
     target = own.target(rand(1))

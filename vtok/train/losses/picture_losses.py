@@ -69,9 +69,13 @@ class PictureLosses(nn.Module):
         """What pictures of these images are compared with, for any number of comparisons."""
         return PictureTarget(images, {name: network.target(images) for name, network in self.networks.items()})
 
-    def forward(self, pictures: Tensor, target: PictureTarget) -> dict[str, Tensor]:
-        """The weighted losses by name, means over the batch, of pictures (B, 3, H, W)."""
+    def forward(self, pictures: Tensor, target: PictureTarget, shares: Tensor | float = 1.0) -> dict[str, Tensor]:
+        """The weighted losses by name, means over the batch, of pictures (B, 3, H, W).
+
+        Args:
+            shares: (B,) of its weight with which what a network sees counts for each picture.
+        """
         found = {name: weight * PIXEL_LOSSES[name](pictures, target.images).mean() for name, weight in self.pixel_weights.items()}
         for name, network in self.networks.items():
-            found[name] = self.network_weights[name] * network(pictures, target.features[name]).mean()
+            found[name] = self.network_weights[name] * (shares * network(pictures, target.features[name])).mean()
         return found

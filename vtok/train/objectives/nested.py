@@ -63,6 +63,8 @@ class NestedObjectiveConfig(BaseModel):
         prefix: how many tokens a step decodes.
         spread: largest factor, in octaves, by which the tiles of a picture differ from the prefix drawn for it; a codec gives each its own.
         pictures: losses between picture and reconstruction.
+        networks_from: tokens a tile from which the losses of networks (LPIPS, features) count in full; below that in proportion, since
+            texture that one token cannot know of pleases them.
         alignment: weight of a prefix's first decoder features against those of all tokens, where both are decoded.
         vq: how tables of VQ are learned.
         adversary: a discriminator that judges the last decode of a step; None leaves it out.
@@ -77,6 +79,7 @@ class NestedObjectiveConfig(BaseModel):
     prefix: PrefixRule = Pair()
     spread: float = Field(0.0, ge=0, le=8)
     pictures: PictureLossConfig = PictureLossConfig()
+    networks_from: int = Field(1, ge=1)
     alignment: float = Field(1.0, ge=0)
     vq: CodebookTrainingConfig = CodebookTrainingConfig()
     adversary: AdversaryConfig | None = None
@@ -194,9 +197,11 @@ class NestedObjective(nn.Module):
         quantized = model.quantize(latents)
         if self.vq is not None:
             self._coded.append((latents.detach(), quantized.ids))
-        decodes = [self._decode(batch, quantized, lengths) for lengths in self._lengths(batch)]
+        lengths = self._lengths(batch)
+        decodes = [self._decode(batch, quantized, own) for own in lengths]
         target = self.pictures.target(batch.images)
-        found = [self.pictures(decoded.pictures.float(), target) for decoded in decodes]
+        shares = [(own / config.networks_from).clamp(max=1).view(len(batch.images), -1).mean(1) for own in lengths]
+        found = [self.pictures(decoded.pictures.float(), target, share) for decoded, share in zip(decodes, shares, strict=True)]
         losses = {name: torch.stack([own[name] for own in found]).sum() for name in found[0]}
         if config.alignment and len(decodes) > 1:
             losses["alignment"] = config.alignment * alignment_loss(_features(decodes[1]), _features(decodes[0])).mean()
