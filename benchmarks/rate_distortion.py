@@ -4,8 +4,8 @@
 
 Each picture is encoded once; for 1, 2, 4, ... tokens a tile it is decoded twice: with that length in every tile, and with lengths per
 tile in a file of at most as many bytes. `rate_control` has what `vtok encode --bpp` makes of each number wanted. `bytes` and `bpp` are
-those of the whole `.vtok` file, PSNR, SSIM and LPIPS (AlexNet, whole picture) those of the 8-bit output; `mean` has the means over pictures of
-each picture's figures. LPIPS needs its trunk: VTOK_LPIPS_WEIGHTS.
+those of the whole `.vtok` file, PSNR, SSIM and LPIPS (AlexNet, whole picture) those of the 8-bit output; `mean` has the means over
+pictures of each picture's figures. LPIPS needs its trunk: VTOK_LPIPS_WEIGHTS.
 """
 
 import argparse

@@ -105,7 +105,7 @@ def test_the_wheel_has_one_package_with_types_recipes_and_the_file_format(wheel:
 
 def test_the_wheel_has_the_default_weights(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert {f"vtok/weights/default/{name}" for name in ("config.json", "model.safetensors", "README.md")} <= set(names)
+    assert {f"vtok/weights/photo64/{name}" for name in ("config.json", "model.safetensors", "README.md")} <= set(names)
 
 
 def test_the_wheel_has_the_licences(wheel: Path) -> None:

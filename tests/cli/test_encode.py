@@ -215,9 +215,9 @@ class TestWhatIsRefused:
         assert vtok("encode", "-", photo).code == 2
 
     def test_an_unknown_model(self, vtok, photo):
-        result = vtok("encode", photo, "--model", "linear46.photos")
+        result = vtok("encode", photo, "--model", "photo46")
         assert result.code == 2
-        assert "did you mean linear64.photos?" in result.line
+        assert "did you mean photo64?" in result.line
 
     def test_a_device_that_is_not_there(self, vtok, photo, model):
         import torch

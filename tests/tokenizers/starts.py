@@ -3,9 +3,13 @@
 import torch
 from torch import nn
 
+import vtok
 from vtok.models.autoencoders.registry import Taef2Config
+from vtok.models.quantizers.config import GroupedConfig
+from vtok.models.quantizers.grouped import GroupedQuantizer
 from vtok.tokenizers.linear import LinearConfig, LinearTokenizer
 from vtok.tokenizers.nested import NestedTokenizer
+from vtok.train.frozen import frozen_autoencoder
 
 
 def linear_on_taef2() -> LinearTokenizer:
@@ -17,6 +21,26 @@ def linear_on_taef2() -> LinearTokenizer:
         made.fill(torch.randn(128) * 0.01, basis.T, basis)
         made.quantizer.components = torch.tensor([3, 0, 1, 5, 2, 4], dtype=torch.int16)
         made.quantizer.fill([torch.randn(8, width) * 0.05 for width in (1, 2, 3)])
+    return made.eval().requires_grad_(False)
+
+
+def linear_in_photo64() -> LinearTokenizer:
+    """A coder of full size for photographs: bases and tables of the default weights, taef2 as it was published."""
+    model = vtok.load("photo64")
+    assert isinstance(model, NestedTokenizer)
+    assert model.linear is not None
+    sizes, tables = model.config.quantizer, model.quantizer
+    assert isinstance(sizes, GroupedConfig)
+    assert isinstance(tables, GroupedQuantizer)
+    config, autoencoder = frozen_autoencoder("taef2", "", 64)
+    made = LinearTokenizer(
+        LinearConfig(autoencoder=config, tile_size=64, num_components=sizes.dim, codebook_size=sizes.codebook_size, widths=sizes.widths)
+    )
+    made.autoencoder.load_state_dict(autoencoder.state_dict())
+    made.fill(model.linear.mean, model.linear.analysis, model.linear.synthesis)
+    made.quantizer.components = tables.components
+    made.quantizer.fill([table for _, table in tables.positions()])
+    made.after_load()
     return made.eval().requires_grad_(False)
 
 

@@ -14,9 +14,8 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-import vtok
 from tests.threads import threads
-from tests.tokenizers.starts import awake, linear_on_taef2
+from tests.tokenizers.starts import awake, linear_in_photo64, linear_on_taef2
 from vtok.errors import ConfigError, VtokError, WeightsError
 from vtok.models import tile_bands
 from vtok.models.autoencoders.registry import PixelsConfig
@@ -93,15 +92,13 @@ def photograph(shared: Path) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def published() -> LinearTokenizer:
-    found = vtok.load("linear64.photos")
-    assert isinstance(found, LinearTokenizer)
-    return found
+def of_full_size() -> LinearTokenizer:
+    return linear_in_photo64()
 
 
 @pytest.fixture(scope="module")
-def started(published: LinearTokenizer) -> NestedTokenizer:
-    return NestedTokenizer.start_from(published, encoder=SIZES, decoder=SIZES).eval().requires_grad_(False)
+def started(of_full_size: LinearTokenizer) -> NestedTokenizer:
+    return NestedTokenizer.start_from(of_full_size, encoder=SIZES, decoder=SIZES).eval().requires_grad_(False)
 
 
 def psnr(found: Tensor, expected: Tensor) -> float:
@@ -139,23 +136,23 @@ def test_a_start_leaves_the_same_errors_for_rate_control(linear_on_taef2: Linear
     torch.testing.assert_close(found, expected)
 
 
-def test_a_start_from_the_published_weights_codes_a_photograph_as_they_do(
-    published: LinearTokenizer, started: NestedTokenizer, photograph: Tensor
+def test_a_start_of_full_size_codes_a_photograph_as_the_linear_tokenizer(
+    of_full_size: LinearTokenizer, started: NestedTokenizer, photograph: Tensor
 ) -> None:
-    tokens = published.encode_grid(photograph)
+    tokens = of_full_size.encode_grid(photograph)
     assert float((started.encode_grid(photograph).ids == tokens.ids).double().mean()) >= 0.999
     for n in (4, 128):
-        expected = published.decode_grid(tokens.prefix(n), 3, 4)
+        expected = of_full_size.decode_grid(tokens.prefix(n), 3, 4)
         torch.testing.assert_close(started.decode_grid(tokens.prefix(n), 3, 4), expected, rtol=0, atol=1e-4)
 
 
-def test_what_is_stored_of_such_a_start_costs_little(published: LinearTokenizer, started: NestedTokenizer, photograph: Tensor) -> None:
+def test_what_is_stored_of_such_a_start_costs_little(of_full_size: LinearTokenizer, started: NestedTokenizer, photograph: Tensor) -> None:
     stored = NestedTokenizer(started.config).eval()
     stored.load_state_dict(started.state_dict())
     stored.round_as_stored()
     stored.after_load()
     for n in (16, 128):
-        before, after = (psnr(tok.decode_grid(tok.encode_grid(photograph, n), 3, 4), photograph) for tok in (published, stored))
+        before, after = (psnr(tok.decode_grid(tok.encode_grid(photograph, n), 3, 4), photograph) for tok in (of_full_size, stored))
         assert after > before - 0.15  # dB; measured: 0.08
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import vtok.weights
+from vtok import recipes
 from vtok.errors import UnknownModelError
 from vtok.tokenizers.registry import FAMILIES
 from vtok.weights import DEFAULT, TABLE, Weights, load, names, weights
@@ -26,8 +27,8 @@ def test_the_default_is_in_the_table_and_in_the_package() -> None:
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_a_name_is_an_architecture_and_a_tag(name: str) -> None:
-    assert re.fullmatch(r"[a-z0-9_]+\.[a-z0-9_]+", name)
+def test_a_name_is_an_architecture_and_a_tag_or_one_of_our_recipes(name: str) -> None:
+    assert re.fullmatch(r"[a-z0-9_]+\.[a-z0-9_]+", name) or name in recipes.names()
 
 
 @pytest.mark.parametrize("row", TABLE.values(), ids=list(TABLE))
@@ -58,8 +59,8 @@ def test_bundled_weights_are_at_most_20_mb_with_a_card(name: str) -> None:
 
 
 def test_a_wrong_name_brings_its_neighbours() -> None:
-    with pytest.raises(UnknownModelError, match=r"no weights named 'linear64\.photo'; did you mean linear64\.photos\?"):
-        weights("linear64.photo")
+    with pytest.raises(UnknownModelError, match=r"no weights named 'foto64'; did you mean photo64\?"):
+        weights("foto64")
 
 
 def test_a_name_near_to_nothing_points_to_the_list() -> None:
@@ -69,7 +70,7 @@ def test_a_name_near_to_nothing_points_to_the_list() -> None:
 
 def test_names_takes_a_glob() -> None:
     assert names() == sorted(TABLE)
-    assert DEFAULT in names("linear*")
+    assert DEFAULT in names("photo*")
     assert names("nothing*") == []
 
 

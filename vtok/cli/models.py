@@ -21,4 +21,5 @@ def models(as_json: JsonOption = False) -> None:
         place = f"{row.source.repo} on the hub" if isinstance(row.source, Hub) else "in the package"
         say(f"{row.name}{' (default)' if row.name == DEFAULT else ''}")
         say(f"  {row.note}")
-        say(f"  family {row.family}, {place}, licence {row.licence}, code digest {row.digest[:8]}")
+        say(f"  family {row.family}, {place}, code digest {row.digest[:8]}")
+        say(f"  licence of the weights: {row.licence}{f'; {row.terms}' if row.terms else ''}")

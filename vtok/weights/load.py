@@ -17,7 +17,7 @@ def load(name_or_dir: str | Path | None = None, *, device: str = "cpu", revision
     """Load a tokenizer, in eval mode and without gradients.
 
     Args:
-        name_or_dir: a name of the table (`linear64.photos`), a model folder, or `organisation/name` on the hub; None for the default,
+        name_or_dir: a name of the table (`photo64`), a model folder, or `organisation/name` on the hub; None for the default,
             which is inside the package. A name of the table wins over a folder: write `./NAME` for the folder.
         device: as torch names it.
         revision: branch, tag or commit of a hub id; the table has its own.

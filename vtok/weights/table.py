@@ -1,4 +1,4 @@
-"""The table of published weights, named `architecture.tag`. No torch here, so that `vtok models` is quick."""
+"""The table of published weights, named `architecture.tag`, ours by their recipe. No torch here, so that `vtok models` is quick."""
 
 import difflib
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from vtok.errors import UnknownModelError
 
-DEFAULT = "linear64.photos"
+DEFAULT = "photo64"
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,15 @@ class Weights:
     """One row: where the weights are and what they are.
 
     Args:
-        name: `architecture.tag`.
+        name: `architecture.tag`; weights of ours have the name of their recipe.
         family: name of the tokenizer family.
         source: where the model folder is.
-        licence: SPDX identifier.
+        licence: SPDX identifier of the weights' licence; `LicenseRef-...` where none of the list fits.
         digest: code digest, 64 hex digits: equal digests read each other's ids.
         sha256: of the tensor file, 64 hex digits; checked after a download.
         paper: where the method is described.
         note: what the weights are for, one line.
+        terms: what else their user should know of their terms, one line.
 
     Raises:
         ValueError: digests that are none.
@@ -50,6 +51,7 @@ class Weights:
     sha256: str
     paper: str | None = None
     note: str = ""
+    terms: str = ""
 
     def __post_init__(self) -> None:
         if not all(len(bytes.fromhex(h)) == 32 for h in (self.digest, self.sha256)):
@@ -61,12 +63,13 @@ TABLE: dict[str, Weights] = {
     for w in (
         Weights(
             DEFAULT,
-            family="linear",
-            source=Bundled("default"),
-            licence="MIT",
-            digest="112b3d1009814ee428eb8dc0b06a2b6b7bf6ef3081795142ae5a9bf69e71541f",
-            sha256="292196364c94128192cef23fa8fab3817e36daea02903978acba50d1f53724fc",
-            note="the default: tiles of 64 pixels, up to 128 tokens of 12 bits, on the latents of taef2",
+            family="nested",
+            source=Bundled("photo64"),
+            licence="CC-BY-NC-4.0",
+            digest="ca32f7669fd0585c47a37ee5295594dd6507537455dc5e31d1f11f4541e6d87c",
+            sha256="533617078c0151371ff117a58a8e176df3d0375ebc18d9cd2816819a241ad32b",
+            note="the default: photographs in tiles of 64 pixels, up to 128 tokens of 12 bits each, on the latents of taef2",
+            terms="trained on photographs of research sets, some without a stated licence; see docs/models/photo64.md",
         ),
     )
 }
