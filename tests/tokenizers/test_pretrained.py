@@ -132,7 +132,7 @@ def test_the_card_names_the_model_the_family_and_the_licence(tmp_path: Path) -> 
     assert card.startswith("---\nlibrary_name: vtok\nlicense: mit\n")
     assert "# tiny\n" in card
     assert "| family | small |" in card
-    assert 'vtok.load("tiny")' in card
+    assert 'vtok.load("./tiny")' in card
 
 
 def test_saving_leaves_other_files_and_no_parts(folder: Path) -> None:
