@@ -283,6 +283,11 @@ class TestParquet:
         with pytest.raises(DataError, match=r"a\.parquet: not a whole parquet file"):
             open_source(tmp_path)
 
+    def test_a_path_that_is_no_text_is_ignored(self, tmp_path):
+        write_parquet(tmp_path / "a.parquet", {"image": [{"bytes": encode_png(colour(1)), "path": b"0.png"}]})
+        source = open_source(tmp_path)
+        assert source[0].key == source.key(0) == "a/00000000"
+
     @given(st.data())
     def test_damaged_tables_give_samples_or_one_of_our_errors(self, tmp_path_factory, data):
         path = tmp_path_factory.getbasetemp() / "damaged.parquet"

@@ -95,7 +95,8 @@ class ParquetSource:
         with _damage_named(group.file):
             table = self._table(number)
             image, label, caption = (_cell(table, name, row) for name in (columns.image, columns.label, columns.caption))
-        data, path = (image.get("bytes"), image.get("path")) if isinstance(image, dict) else (image, None)
+        data = image.get("bytes") if isinstance(image, dict) else image
+        path = image.get("path") if isinstance(image, dict) and columns.has_path else None
         key = _key(group, row, path)
         called = f"{group.file} row {group.first_row + row}" + (f" ({path})" if path else "")
         if data is None:
@@ -207,7 +208,14 @@ def _find_columns(file: Path, schema: pa.Schema, features: dict[str, Any]) -> _C
     label = "label" if "label" in kinds and pa.types.is_integer(schema.field("label").type) else None
     caption = next((name for name in _CAPTION_NAMES if name in kinds), None)
     is_nested = kinds[image] == "nested"
-    return _Columns(image, is_nested, is_nested and kind.get_field_index("path") >= 0, label, caption)
+    has_path = is_nested and kind.get_field_index("path") >= 0 and _is_text(kind.field("path").type)
+    return _Columns(image, is_nested, has_path, label, caption)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _image_kind(kind: pa.DataType) -> str | None:
