@@ -176,13 +176,14 @@ def test_the_gradient_of_decoding_is_that_of_the_plain_layers(taef2: Taef2, orac
 
 
 class TestWindows:
-    """WINDOW = 8: parts of 64 pixels and 72 around them, and of 32 cells of the pooled blocks, of a map of 35 x 23."""
+    """WINDOW = 8: parts of 64 pixels and 72 around them, and of 32 cells of the pooled blocks, of a map of 35 x 23; INNER = 16 pixels."""
 
     SIZE = (35, 23)
 
     @pytest.fixture(autouse=True)
     def small_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("vtok.models.autoencoders.taef2.WINDOW", 8)
+        monkeypatch.setattr("vtok.models.autoencoders.taef2.INNER", 16)
 
     def test_encoding_is_that_of_the_whole(self, taef2: Taef2, oracle: Oracle) -> None:
         images = pictures(*self.SIZE)
@@ -215,7 +216,7 @@ class TestWindows:
         taef2.decode(taef2.encode(pictures(35, 9)))
         for hook in hooks:
             hook.remove()
-        assert max(sides) == (8 + 2 * 9) * 8
+        assert max(sides) == 16 + 2 * 6
 
     def test_a_photograph_comes_out_within_a_grey_level(self, real: Taef2, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         images = photo(shared)[:, :, 100:348, 200:288]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from vtok.models.length_embedding import LengthEmbedding
-from vtok.models.tile_bands import bands
+from vtok.models.tile_bands import bands, filled
 from vtok.models.tile_patches import TileLayout
 from vtok.models.tile_transformer import TileTransformer, TransformerConfig
 
@@ -86,7 +86,9 @@ class TileDecoder(nn.Module):
             features = {"registers": _mean(registers, mask), "patches": patches}
         else:
             tokens = (self._tokens(grid.band(part, self.layout.tile)) for part in parts)
-            maps = torch.cat([self._map(x) for x in self.transformer.stream(tokens, mask)], 2)
+            rows, cols = (self.layout.tile * size for size in grid.lengths.shape[1:])
+            shape = (len(grid.lengths), self.layout.channels, rows, cols)
+            maps = filled((self._map(x) for x in self.transformer.stream(tokens, mask)), grid.numbers.new_empty(shape), 2)
             features = {}
         return (maps if grid.draft is None else grid.draft + maps), features
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from vtok.models.tile_bands import bands
+from vtok.models.tile_bands import bands, filled
 from vtok.models.tile_patches import TileLayout
 from vtok.models.tile_transformer import TileTransformer, TransformerConfig
 
@@ -34,7 +34,8 @@ class TileEncoder(nn.Module):
         if self.training or len(parts) == 1:
             return self._said(self.transformer(self._tokens(maps))[0])
         tokens = (self._tokens(maps[:, :, part.start * tile : part.stop * tile]) for part in parts)
-        return torch.cat([self._said(x) for x in self.transformer.stream(tokens)], 1)
+        shape = (len(maps), maps.shape[2] // tile, maps.shape[3] // tile, self.num_outputs)
+        return filled((self._said(x) for x in self.transformer.stream(tokens)), maps.new_empty(shape, dtype=torch.float32), 1)
 
     def _tokens(self, maps: Tensor) -> Tensor:
         patches = self.patch_in(self.layout.cut(maps))

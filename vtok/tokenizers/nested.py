@@ -214,8 +214,7 @@ class NestedTokenizer(WholePictureTokenizer):
 
     def latents_of(self, maps: Tensor) -> Tensor:
         """A map (B, C, rows * tile, cols * tile) to latents (B * rows * cols, N, D) before quantisation, row by row."""
-        said = self.encoder(_centred(maps) if self.codes_pixels else maps)
-        numbers = said.flatten(0, 2) * self.component_scales
+        numbers = self.encoder(_centred(maps) if self.codes_pixels else maps).flatten(0, 2) * self.component_scales
         if self.linear is not None:
             latents = self.autoencoder.encode(maps) if self.codes_pixels else maps
             numbers = numbers + self.linear(cut_tiles(latents, (self.cells, self.cells)).flatten(1))
@@ -248,6 +247,7 @@ class NestedTokenizer(WholePictureTokenizer):
             self._draft(flat, rows, cols),
         )
         maps, features = self.decoder(grid)
+        del grid  # for a large picture the autoencoder needs the room
         pictures = _shown(maps) if self.codes_pixels else self.autoencoder.decode(maps)
         return Decoded(pictures, features)
 

@@ -14,7 +14,8 @@ from vtok.models.autoencoders.base import Autoencoder
 from vtok.models.autoencoders.windows import in_windows
 
 WIDTH = 64
-WINDOW = 64  # latents a side, 512 pixels: activations of about 350 MB at full size
+WINDOW = 64  # latents a side, 512 pixels
+INNER = 192  # pixels a side: the layers at full size, whose activations are largest, see little and run in windows within the window
 
 
 class Block(nn.Module):
@@ -25,7 +26,7 @@ class Block(nn.Module):
         self.conv = nn.Sequential(_conv(), nn.ReLU(inplace=True), _conv(), nn.ReLU(inplace=True), _conv())
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu_(self.conv(x) + x)
+        return torch.relu_(self.conv(x).add_(x))
 
 
 class PooledBlock(Block):
@@ -91,7 +92,7 @@ class Taef2(Autoencoder):
 
     def encode(self, images: Tensor) -> Tensor:
         # 65 pixels of sight: 5 at full size, 20 at 1/2, 40 at 1/4
-        x = in_windows(self.encoder[:11], images, window=8 * WINDOW, margin=72, scale=1 / 8)
+        x = in_windows(self._down, images, window=8 * WINDOW, margin=72, scale=1 / 8)
         for block in self.encoder[11:14]:
             x = block(x)  # not as one call, which would keep the first map while the second makes the third
         return in_windows(self.encoder[14], x, window=4 * WINDOW, margin=1)
@@ -101,10 +102,17 @@ class Taef2(Autoencoder):
         for block in self.decoder[3:6]:
             x = block(x)
         # 8.2 cells of sight: 10 at 1/4, 10 at 1/2, 5 at full size
-        return in_windows(self.decoder[6:], x, window=WINDOW, margin=9, scale=8)
+        return in_windows(self._up, x, window=WINDOW, margin=9, scale=8)
 
     def decoder_parameters(self) -> list[nn.Parameter]:
         return list(self.decoder.parameters())
+
+    def _down(self, images: Tensor) -> Tensor:
+        halves: Tensor = self.encoder[3:11](in_windows(self.encoder[:3], images, window=INNER, margin=6, scale=1 / 2))
+        return halves
+
+    def _up(self, x: Tensor) -> Tensor:
+        return in_windows(self.decoder[16:], self.decoder[6:16](x), window=INNER // 2, margin=3, scale=2)
 
 
 class _SoftClamp(nn.Module):
