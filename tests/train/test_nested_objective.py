@@ -255,8 +255,8 @@ def test_networks_judge_short_prefixes_less(on_pixels: str, monkeypatch: pytest.
     monkeypatch.setattr(objective.pictures, "forward", noting)
     decoded = lengths_decoded(objective, batch, monkeypatch)
     assert torch.equal(seen[0], torch.ones(len(batch.images)))
-    assert torch.equal(seen[1], (decoded[1].view(len(batch.images), -1)[:, 0] / 4).clamp(max=1))
-    assert set(seen[1].tolist()) <= {0.25, 0.5, 1.0}
+    assert torch.equal(seen[1], (decoded[1].view(len(batch.images), -1)[:, 0] / 4).clamp(max=1).square())
+    assert set(seen[1].tolist()) <= {0.0625, 0.25, 1.0}
 
 
 def test_a_pair_decodes_all_tokens_first(on_pixels: str, monkeypatch: pytest.MonkeyPatch) -> None:

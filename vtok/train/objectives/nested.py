@@ -63,8 +63,8 @@ class NestedObjectiveConfig(BaseModel):
         prefix: how many tokens a step decodes.
         spread: largest factor, in octaves, by which the tiles of a picture differ from the prefix drawn for it; a codec gives each its own.
         pictures: losses between picture and reconstruction.
-        networks_from: tokens a tile from which the losses of networks (LPIPS, features) count in full; below that in proportion, since
-            texture that one token cannot know of pleases them.
+        networks_from: tokens a tile from which the losses of networks (LPIPS, features) count in full; with a part of so many tokens they
+            count by the square of the part, since texture that one token cannot know of pleases them.
         alignment: weight of a prefix's first decoder features against those of all tokens, where both are decoded.
         vq: how tables of VQ are learned.
         adversary: a discriminator that judges the last decode of a step; None leaves it out.
@@ -200,7 +200,7 @@ class NestedObjective(nn.Module):
         lengths = self._lengths(batch)
         decodes = [self._decode(batch, quantized, own) for own in lengths]
         target = self.pictures.target(batch.images)
-        shares = [(own / config.networks_from).clamp(max=1).view(len(batch.images), -1).mean(1) for own in lengths]
+        shares = [(own / config.networks_from).clamp(max=1).square().view(len(batch.images), -1).mean(1) for own in lengths]
         found = [self.pictures(decoded.pictures.float(), target, share) for decoded, share in zip(decodes, shares, strict=True)]
         losses = {name: torch.stack([own[name] for own in found]).sum() for name in found[0]}
         if config.alignment and len(decodes) > 1:
