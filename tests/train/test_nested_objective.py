@@ -401,7 +401,7 @@ def test_the_losses_of_the_codes_come_with_their_weights(learning: str, names: s
 def test_the_first_codes_are_where_latents_are(quantizer: str) -> None:
     tokenizer = begun(**RANDOM, quantizer=QUANTIZERS[quantizer]).tokenizer.eval()
     ids = torch.cat([tokenizer.encode_grid(a_batch(step).images).ids for step in range(20)])
-    assert len(ids.unique()) >= 12  # of 16
+    assert len(ids.unique()) >= 10  # of 16
 
 
 def test_pictures_without_a_tile_are_one_line() -> None:
@@ -414,6 +414,12 @@ def test_pictures_without_a_tile_are_one_line() -> None:
 def test_fewer_latents_than_codes_are_one_line() -> None:
     with pytest.raises(DataError, match="6144 latents found, 65536 codes need at least as many"):
         begun(**RANDOM, quantizer=VQ | {"codebook_size": 65536})
+
+
+def test_tables_of_a_nested_start_are_fitted_anew_where_asked(on_pixels: str) -> None:
+    kept, anew = (begun(start=on_pixels, refit_below=share).tokenizer.quantizer.get_parameter("codes") for share in (0.0, 1.0))
+    assert torch.equal(kept, NestedTokenizer.from_pretrained(on_pixels).quantizer.get_parameter("codes"))
+    assert not torch.equal(anew, kept)
 
 
 def dead(objective: NestedObjective) -> VectorQuantizer:

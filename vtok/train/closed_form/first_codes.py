@@ -24,7 +24,7 @@ def fill_with_latents(model: NestedTokenizer, quantizer: VectorQuantizer, pictur
         DataError: fewer latents than codes.
     """
     size, shared = quantizer.codebook_sizes[0], quantizer.num_tables == 1
-    latents = _latents(model, pictures, math.ceil(POINTS_PER_CODE * size / (model.spec.max_tokens if shared else 1)))
+    latents = latents_of_tiles(model, pictures, math.ceil(POINTS_PER_CODE * size / (model.spec.max_tokens if shared else 1)))
     if shared:
         latents = latents.flatten(0, 1)[:, None]
     if len(latents) < size:
@@ -33,8 +33,13 @@ def fill_with_latents(model: NestedTokenizer, quantizer: VectorQuantizer, pictur
     quantizer.fill(torch.stack([kmeans(own, size, rounds=ROUNDS, generator=generator) for own in points]))
 
 
-def _latents(model: NestedTokenizer, pictures: Pictures, num_tiles: int) -> Tensor:
-    """(n, N, D) latents of at least so many tiles, or of all pictures."""
+@torch.no_grad()
+def latents_of_tiles(model: NestedTokenizer, pictures: Pictures, num_tiles: int) -> Tensor:
+    """(n, N, D) latents of at least so many tiles, or of all pictures.
+
+    Raises:
+        DataError: no picture has a tile.
+    """
     height, width = model.spec.input_size
     found: list[Tensor] = []
     for pixels in pictures:

@@ -14,13 +14,15 @@ from vtok.models.quantizers import Quantized
 from vtok.models.quantizers.codebook_training import CodebookTraining, CodebookTrainingConfig
 from vtok.models.quantizers.config import FsqConfig, VqConfig
 from vtok.models.quantizers.config import build as build_quantizer
+from vtok.models.quantizers.grouped_trained import TrainedGroupedQuantizer
 from vtok.models.quantizers.vq import VectorQuantizer
 from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.tokenizers.nested import NestedConfig, NestedSizes, NestedTokenizer, tile_layout
 from vtok.tokenizers.prefix import Pair, PrefixRule, draw_lengths
 from vtok.tokenizers.spec import TokenSpec
-from vtok.train.closed_form.first_codes import fill_with_latents
+from vtok.train.closed_form.first_codes import fill_with_latents, latents_of_tiles
+from vtok.train.closed_form.refit import refit_unused
 from vtok.train.config import DataConfig, OptimizerConfig
 from vtok.train.engine.gather import gathered
 from vtok.train.frozen import frozen_autoencoder
@@ -35,6 +37,7 @@ from vtok.train.samples.latent_cache import autoencoder_digest
 from vtok.train.samples.pictures import Pictures
 from vtok.weights import load
 
+TILES_PER_CODE = 8  # that tables are fitted anew on
 LENGTHS, SPREAD, REVIVAL = range(3)  # what a draw is for
 
 
@@ -61,6 +64,7 @@ class NestedObjectiveConfig(BaseModel):
         model: sizes; those of a `nested` start are its own.
         quantizer: of a random start; a linear one brings its tables.
         prefix: how many tokens a step decodes.
+        refit_below: tables of a `nested` start that use less than this share of their codes are fitted anew before the first step; 0: none.
         spread: largest factor, in octaves, by which the tiles of a picture differ from the prefix drawn for it; a codec gives each its own.
         pictures: losses between picture and reconstruction.
         networks_from: tokens a tile from which the losses of networks (LPIPS, features) count in full; with a part of so many tokens they
@@ -77,6 +81,7 @@ class NestedObjectiveConfig(BaseModel):
     model: NestedSizes = NestedSizes()
     quantizer: VqConfig | FsqConfig | None = Field(None, discriminator="kind")
     prefix: PrefixRule = Pair()
+    refit_below: float = Field(0.0, ge=0, le=1)
     spread: float = Field(0.0, ge=0, le=8)
     pictures: PictureLossConfig = PictureLossConfig()
     networks_from: int = Field(1, ge=1)
@@ -143,12 +148,19 @@ class NestedObjective(nn.Module):
     def prepare(self, pictures: Pictures, generator: torch.Generator) -> NestedTokenizer:
         start = self._start.prepare(pictures, generator) if isinstance(self._start, LinearObjective) else self._start
         if isinstance(start, NestedTokenizer):
-            return start
+            return self._refitted(start, pictures, generator)
         with torch.random.fork_rng([]):
             torch.manual_seed(generator.initial_seed())
             if isinstance(start, LinearTokenizer):
                 return NestedTokenizer.start_from(start, **dict(self.config.model)).eval()
             return self._random(pictures, generator).eval()
+
+    def _refitted(self, start: NestedTokenizer, pictures: Pictures, generator: torch.Generator) -> NestedTokenizer:
+        least_use, quantizer = self.config.refit_below, start.quantizer
+        if least_use and isinstance(quantizer, TrainedGroupedQuantizer):
+            num_tiles = TILES_PER_CODE * quantizer.codebook_sizes[0]
+            refit_unused(quantizer, latents_of_tiles(start, pictures, num_tiles)[:, 0], least_use, generator)
+        return start
 
     def _random(self, pictures: Pictures, generator: torch.Generator) -> NestedTokenizer:
         linear = self.config.linear
