@@ -401,7 +401,7 @@ def test_the_losses_of_the_codes_come_with_their_weights(learning: str, names: s
 def test_the_first_codes_are_where_latents_are(quantizer: str) -> None:
     tokenizer = begun(**RANDOM, quantizer=QUANTIZERS[quantizer]).tokenizer.eval()
     ids = torch.cat([tokenizer.encode_grid(a_batch(step).images).ids for step in range(20)])
-    assert len(ids.unique()) >= 10  # of 16
+    assert len(ids.unique()) >= 12  # of 16
 
 
 def test_pictures_without_a_tile_are_one_line() -> None:

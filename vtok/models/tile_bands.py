@@ -16,7 +16,7 @@ def bands(rows: int, cols: int) -> list[slice]:
 def filled(parts: Iterable[Tensor], out: Tensor, dim: int) -> Tensor:
     """`out` with the parts one after another along `dim`.
 
-    As `torch.cat`, but no part is kept: small tensors that live on among large ones that do not leave holes in the heap.
+    As `torch.cat`, but the parts are never held together beside the whole.
     """
     start = 0
     for part in parts:

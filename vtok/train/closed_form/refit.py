@@ -1,6 +1,7 @@
 """Tables of a trained `grouped` quantizer whose codes mostly go unused, fitted anew."""
 
 import logging
+import math
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from vtok.errors import DataError
 from vtok.models.quantizers.grouped_trained import TrainedGroupedQuantizer
 from vtok.models.quantizers.nearest import assign
-from vtok.train.closed_form.kmeans import kmeans
+from vtok.train.closed_form.kmeans import lloyd
 
 log = logging.getLogger(__name__)
 ROUNDS = 8
@@ -35,12 +36,23 @@ def refit_unused(quantizer: TrainedGroupedQuantizer, vectors: Tensor, least_use:
         nearest = assign(points, table)
         used = len(nearest.unique())
         if used < least_use * could:
-            table = steadied(points, kmeans(points, size, rounds=ROUNDS, generator=generator))
+            table = steadied(points, lloyd(points, drawn_in(points, size, generator), rounds=ROUNDS, generator=generator))
             nearest = assign(points, table)
             log.info("token %d: %d of %d codes were used, fitted anew", len(tables) + 1, used, size)
         left[:, components] = points - table[nearest]
         tables.append(table)
     quantizer.codes.copy_(torch.cat(tables, 1) / quantizer.scales)
+
+
+def drawn_in(points: Tensor, num_codes: int, generator: torch.Generator) -> Tensor:
+    """Random ones of points (N, D), as near to the mean as the best codes of a Gaussian source lie at this rate.
+
+    In many dimensions those near the mean would else take all points from the others (Cover and Thomas, Elements of Information Theory,
+    10.3).
+    """
+    mean, bits = points.mean(0), math.log2(num_codes) / points.shape[1]  # of a number
+    chosen = points[torch.randperm(len(points), generator=generator)[:num_codes]]
+    return mean + (chosen - mean) * math.sqrt(1 - 4**-bits)
 
 
 def steadied(points: Tensor, codes: Tensor) -> Tensor:
