@@ -1,10 +1,12 @@
 """LPIPS against stored values of the published implementation, and where its weights come from."""
 
 import io
-import json
 import math
 import sys
+import warnings
 import zlib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.parity import stored_values
+from tests.parity import Stored
 from vtok.errors import MissingExtraError, UnsupportedError, WeightsError
-from vtok.eval.lpips import HUB_FILE, VARIABLE, Lpips, find_trunk
+from vtok.eval.lpips import TRUNKS, VARIABLE, Lpips, find_trunk
 
-pytest.importorskip("lpips", reason="needs the extra `eval`")
-
-
-@pytest.fixture(scope="module")
-def fixture() -> Path:
-    return stored_values("lpips")
+lpips = pytest.importorskip("lpips", reason="needs the extra `eval`")
 
 
 def filled(key: str, shape: list[int]) -> torch.Tensor:
@@ -35,47 +32,75 @@ def filled(key: str, shape: list[int]) -> torch.Tensor:
     return torch.from_numpy(values[kind]().reshape(shape).astype(np.float32))
 
 
-@pytest.fixture(scope="module")
-def rule_filled(tmp_path_factory) -> Path:
+def filled_trunk(trunk: str, folder: Path) -> Path:
     """A trunk and linear layers that need no download."""
     shapes = {
-        **{f"features.{i}.weight": s for i, s in TRUNK.items()},
-        **{f"features.{i}.bias": s[:1] for i, s in TRUNK.items()},
-        **{f"lin{i}.model.1.weight": [1, s[0], 1, 1] for i, s in enumerate(TRUNK.values())},
+        **{f"features.{i}.weight": s for i, s in LAYERS[trunk].items()},
+        **{f"features.{i}.bias": s[:1] for i, s in LAYERS[trunk].items()},
+        **{f"lin{i}.model.1.weight": [1, width, 1, 1] for i, width in enumerate(WIDTHS[trunk])},
     }
-    file = tmp_path_factory.mktemp("lpips") / "alex.safetensors"
-    save_file({name: filled(f"alex:{name}", shape) for name, shape in shapes.items()}, file)
+    file = folder / f"{trunk}.safetensors"
+    save_file({name: filled(f"{trunk}:{name}", shape) for name, shape in shapes.items()}, file)
     return file
 
 
-TRUNK = {0: [64, 3, 11, 11], 3: [192, 64, 5, 5], 6: [384, 192, 3, 3], 8: [256, 384, 3, 3], 10: [256, 256, 3, 3]}
+@pytest.fixture(scope="module")
+def rule_filled(tmp_path_factory) -> Path:
+    return filled_trunk("alex", tmp_path_factory.mktemp("lpips"))
+
+
+@pytest.fixture(scope="module")
+def rule_filled_vgg(tmp_path_factory) -> Path:
+    return filled_trunk("vgg", tmp_path_factory.mktemp("lpips"))
+
+
+LAYERS: dict[str, dict[int, list[int]]] = {
+    "alex": {0: [64, 3, 11, 11], 3: [192, 64, 5, 5], 6: [384, 192, 3, 3], 8: [256, 384, 3, 3], 10: [256, 256, 3, 3]},
+    "vgg": {
+        place: [width, before, 3, 3]
+        for place, before, width in zip(
+            (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
+            (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512),
+            (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512),
+            strict=True,
+        )
+    },
+}
+WIDTHS = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
+every_trunk = pytest.mark.parametrize("trunk", LAYERS)
+
+
+@pytest.fixture
+def weights_of(request) -> Callable[[str], Path]:
+    """The file of a trunk's filled weights, by its name."""
+    return lambda trunk: request.getfixturevalue({"alex": "rule_filled", "vgg": "rule_filled_vgg"}[trunk])
 
 
 @pytest.mark.parity
+@pytest.mark.parametrize("fixture", ["lpips"])
+@every_trunk
 class TestPublishedValues:
-    def test_the_weights_follow_the_rule(self, fixture):
-        checks = json.loads((fixture / "config.json").read_text())["weights_rule"]["tensors"]["alex"]["checks_sum_first"]
-        for name, (total, first) in checks.items():
-            layer = int(name.split(".")[1])
-            values = filled(f"alex:{name}", TRUNK[layer] if name.endswith("weight") else TRUNK[layer][:1])
+    def test_the_weights_follow_the_rule(self, fixture, trunk):
+        rule = Stored.load(fixture).config["weights_rule"]["tensors"][trunk]
+        for name, (total, first) in rule["checks_sum_first"].items():
+            layer = LAYERS[trunk][int(name.split(".")[1])]
+            values = filled(f"{trunk}:{name}", layer if name.endswith("weight") else layer[:1])
             assert float(values.double().sum()) == pytest.approx(total, rel=1e-6)
             assert float(values.flatten()[0]) == pytest.approx(first, rel=1e-6)
 
     @pytest.mark.parametrize("case", [0, 1])
-    def test_distances_are_those_of_the_published_implementation(self, fixture, rule_filled, case):
-        inputs, outputs = load_file(fixture / "inputs.safetensors"), load_file(fixture / "outputs.safetensors")
-        images, others = (inputs[f"{side}_{case}"].float() / 255 for side in "ab")
-        with torch.no_grad():
-            found = Lpips(rule_filled)(images, others)
-        torch.testing.assert_close(found, outputs[f"alex_lpips_{case}"], rtol=1e-4, atol=1e-6)  # the fixture's own tolerance
+    @torch.no_grad()
+    def test_distances_are_those_of_the_published_implementation(self, fixture, trunk, case, weights_of):
+        stored = Stored.load(fixture)
+        images, others = (stored.inputs[f"{side}_{case}"].float() / 255 for side in "ab")
+        stored.check(f"{trunk}_lpips_{case}", Lpips(weights_of(trunk), trunk)(images, others))
 
-    def test_gradients_reach_the_picture(self, fixture, rule_filled):
-        inputs, outputs = load_file(fixture / "inputs.safetensors"), load_file(fixture / "outputs.safetensors")
-        images, others = (inputs[f"{side}_0"].float() / 255 for side in "ab")
+    def test_gradients_reach_the_picture(self, fixture, trunk, weights_of):
+        stored = Stored.load(fixture)
+        images, others = (stored.inputs[f"{side}_0"].float() / 255 for side in "ab")
         images.requires_grad_()
-        Lpips(rule_filled)(images, others).sum().backward()
-        # stored for pictures in [-1, 1], twice the range
-        torch.testing.assert_close(images.grad / 2, outputs["alex_grad_a_0"], rtol=1e-3, atol=1e-6)
+        Lpips(weights_of(trunk), trunk)(images, others).sum().backward()
+        stored.check(f"{trunk}_grad_a_0", images.grad / 2)  # stored for pictures in [-1, 1], twice the range
 
 
 def test_jpeg_at_a_low_rate_scores_as_measured_before(shared):
@@ -99,21 +124,40 @@ def test_equal_pictures_are_at_no_distance(rule_filled):
     assert Lpips(rule_filled)(images, images).tolist() == [0, 0]
 
 
-def test_the_smallest_picture_is_measured_and_a_smaller_one_refused(rule_filled):
-    metric = Lpips(rule_filled)
-    assert metric(torch.zeros(1, 3, 31, 31), torch.ones(1, 3, 31, 31)).shape == (1,)
-    with pytest.raises(UnsupportedError, match="at least 31 x 31 pixels, got 64 x 30"):
-        metric(torch.zeros(1, 3, 30, 64), torch.ones(1, 3, 30, 64))
+@pytest.mark.parametrize(("trunk", "least"), [("alex", 31), ("vgg", 16)])
+def test_the_smallest_picture_is_measured_and_a_smaller_one_refused(trunk, least, weights_of):
+    metric = Lpips(weights_of(trunk), trunk)
+    assert metric(torch.zeros(1, 3, least, least), torch.ones(1, 3, least, least)).shape == (1,)
+    with pytest.raises(UnsupportedError, match=f"at least {least} x {least} pixels, got 64 x {least - 1}"):
+        metric(torch.zeros(1, 3, least - 1, 64), torch.ones(1, 3, least - 1, 64))
 
 
+@every_trunk
 @pytest.mark.parametrize("height", [240, 251])
-def test_bands_of_rows_give_what_the_whole_picture_gives(rule_filled, monkeypatch, height):
-    metric = Lpips(rule_filled)
+@torch.no_grad()
+def test_bands_of_rows_give_what_the_whole_picture_gives(trunk, height, weights_of):
+    metric = Lpips(weights_of(trunk), trunk)
     generator = torch.Generator().manual_seed(height)
-    images, others = torch.rand(2, 2, 3, height, 40, generator=generator)
+    images, others = torch.rand(2, 1, 3, height, 40, generator=generator)
     whole = metric.network(images, others, normalize=True).flatten()
-    monkeypatch.setattr("vtok.eval.lpips._PIXELS_AT_ONCE", 40 * 128)
+    metric.trunk = replace(metric.trunk, pixels_at_once=40 * 48)
     torch.testing.assert_close(metric(images, others), whole, rtol=1e-5, atol=0)  # sums in another order
+
+
+@torch.no_grad()
+def test_vgg_is_the_packages_own_forward_with_the_packages_linear_layers(rule_filled_vgg, tmp_path):
+    trunk = {name: value for name, value in load_file(rule_filled_vgg).items() if name.startswith("features.")}
+    torch.save(trunk, tmp_path / "vgg.pth")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchvision's old way of naming weights, inside the package
+        package = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
+    layers = {name: layer for part in package.net.children() for name, layer in part.named_children()}
+    for place in LAYERS["vgg"]:
+        layers[str(place)].weight.copy_(trunk[f"features.{place}.weight"])
+        layers[str(place)].bias.copy_(trunk[f"features.{place}.bias"])
+    images, others = torch.rand(2, 2, 3, 40, 33, generator=torch.Generator().manual_seed(0))
+    expected = package(images, others, normalize=True).flatten()
+    torch.testing.assert_close(Lpips(tmp_path / "vgg.pth", "vgg")(images, others), expected, rtol=1e-5, atol=0)
 
 
 def test_a_pth_file_serves_as_well_and_the_packages_linear_layers_fill_in(rule_filled, tmp_path):
@@ -125,29 +169,38 @@ def test_a_pth_file_serves_as_well_and_the_packages_linear_layers_fill_in(rule_f
     assert not torch.equal(metric.network.lin0.model[1].weight, published.network.lin0.model[1].weight)
 
 
-class TestWhereTheTrunkComesFrom:
-    def test_the_file_given_wins_over_the_environment(self, rule_filled, monkeypatch, tmp_path):
-        monkeypatch.setenv(VARIABLE, str(tmp_path / "other"))
-        assert find_trunk(rule_filled) == rule_filled
+@every_trunk
+class TestWhereATrunkComesFrom:
+    def test_the_file_given_wins_over_the_environment(self, trunk, rule_filled, monkeypatch, tmp_path):
+        monkeypatch.setenv(TRUNKS[trunk].variable, str(tmp_path / "other"))
+        assert find_trunk(rule_filled, trunk) == rule_filled
 
-    def test_the_environment_wins_over_the_cache(self, rule_filled, monkeypatch):
-        monkeypatch.setenv(VARIABLE, str(rule_filled))
-        assert find_trunk() == rule_filled
+    def test_the_environment_wins_over_the_cache(self, trunk, rule_filled, monkeypatch):
+        monkeypatch.setenv(TRUNKS[trunk].variable, str(rule_filled))
+        assert find_trunk(trunk=trunk) == rule_filled
 
-    def test_the_cache_is_used_when_it_is_there(self, monkeypatch, tmp_path):
-        monkeypatch.delenv(VARIABLE, raising=False)
+    def test_the_cache_is_used_when_it_is_there(self, trunk, monkeypatch, tmp_path):
+        monkeypatch.delenv(TRUNKS[trunk].variable, raising=False)
         monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-        cached = tmp_path / "hub" / "checkpoints" / HUB_FILE
+        cached = tmp_path / "hub" / "checkpoints" / TRUNKS[trunk].hub_file
         cached.parent.mkdir(parents=True)
         cached.write_bytes(b"")
-        assert find_trunk() == cached
+        assert find_trunk(trunk=trunk) == cached
 
-    def test_nothing_anywhere_says_where_to_put_it(self, monkeypatch, tmp_path):
-        monkeypatch.delenv(VARIABLE, raising=False)
+    def test_nothing_anywhere_says_where_to_put_it(self, trunk, monkeypatch, tmp_path):
+        wanted = TRUNKS[trunk]
+        monkeypatch.delenv(wanted.variable, raising=False)
         monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-        with pytest.raises(WeightsError, match=f"put torchvision's {HUB_FILE} at {tmp_path}.*{VARIABLE}"):
-            find_trunk()
+        with pytest.raises(WeightsError, match=f"{wanted.title}.*put torchvision's {wanted.hub_file} at {tmp_path}.*{wanted.variable}"):
+            find_trunk(trunk=trunk)
 
+
+def test_each_trunk_has_a_variable_of_its_own():
+    assert TRUNKS["alex"].variable == VARIABLE
+    assert len({trunk.variable for trunk in TRUNKS.values()}) == len(TRUNKS)
+
+
+class TestFilesOfATrunk:
     def test_a_file_that_is_not_there_is_named(self, tmp_path):
         with pytest.raises(WeightsError, match=r"no file .*alex\.pth"):
             find_trunk(tmp_path / "alex.pth")

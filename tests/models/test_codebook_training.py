@@ -111,7 +111,7 @@ def test_usage_depends_on_how_many_latents_came_and_hardly_on_how_they_were_deal
 
 @both_kinds
 @tables
-@pytest.mark.parametrize("learning", ["gradient", "ema"])
+@pytest.mark.parametrize("learning", ["gradient", "ema", "clustering"])
 def test_equal_latents_and_generators_give_equal_codes(kind, num_tables, learning):
     first, second = (trained(kind, num_tables, CodebookTrainingConfig(learning=learning), steps=20) for _ in range(2))
     assert torch.equal(first.codes, second.codes)
@@ -132,6 +132,7 @@ def test_a_code_follows_its_latents_mean():
 def test_running_means_go_on_from_a_revived_code():
     quantizer = quantizer_with_far_codes(VectorQuantizer, 1)
     training = CodebookTraining(quantizer, CodebookTrainingConfig(learning="ema"))
+    assert training.dead_codes is not None
     training.dead_codes.usage[0, 8:] = 0
     z = latents(40, 0)
     assert training.update(quantizer, z, quantizer(z).ids, seeded())[0].tolist() == [False] * 8 + [True] * 8
@@ -141,14 +142,26 @@ def test_running_means_go_on_from_a_revived_code():
     torch.testing.assert_close(quantizer.codes[0, 8:], revived, rtol=1e-3, atol=1e-3)
 
 
-def test_the_model_holds_its_codes_alone():
+@pytest.mark.parametrize(
+    ("learning", "own"),
+    [("gradient", ["dead_codes.usage"]), ("ema", ["dead_codes.usage", "ema.counts", "ema.sums"]), ("clustering", ["clustering.usage"])],
+)
+def test_the_model_holds_its_codes_alone(learning, own):
     quantizer = VectorQuantizer.tiny()
-    training = CodebookTraining(quantizer, CodebookTrainingConfig(learning="ema"))
+    training = CodebookTraining(quantizer, CodebookTrainingConfig(learning=learning))
     assert list(quantizer.state_dict()) == ["codes"]
-    assert sorted(training.state_dict()) == ["dead_codes.usage", "ema.counts", "ema.sums"]
+    assert sorted(training.state_dict()) == own
 
 
-@pytest.mark.parametrize(("learning", "trained_by_gradients"), [("gradient", True), ("ema", False)])
+def test_clustering_moves_codes_that_the_averaged_copy_goes_on_averaging():
+    quantizer = quantizer_with_far_codes(VectorQuantizer, 1)
+    before, z = quantizer.codes.detach().clone(), latents(40, 0)
+    training = CodebookTraining(quantizer, CodebookTrainingConfig(learning="clustering"))
+    assert not bool(training.update(quantizer, z, quantizer(z).ids, seeded()).any())
+    assert bool((quantizer.codes[:, 8:] != before[:, 8:]).all())
+
+
+@pytest.mark.parametrize(("learning", "trained_by_gradients"), [("gradient", True), ("ema", False), ("clustering", True)])
 def test_codes_take_gradients_unless_they_are_running_means(learning, trained_by_gradients):
     quantizer = VectorQuantizer.tiny()
     CodebookTraining(quantizer, CodebookTrainingConfig(learning=learning))

@@ -7,7 +7,7 @@ from torch import Tensor
 from vtok.models import tile_bands
 from vtok.models.tile_encoder import TileEncoder
 from vtok.models.tile_patches import TileLayout
-from vtok.models.tile_transformer import TransformerConfig
+from vtok.models.transformer import TransformerConfig
 
 LAYOUT = TileLayout(channels=2, side=2, patch_size=3)
 

@@ -7,7 +7,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from vtok.models.tile_transformer import TileBlock, TileTransformer, TransformerConfig
+from vtok.models.tile_transformer import TileBlock, TileTransformer
+from vtok.models.transformer import TransformerConfig
 
 SIDE, REGISTERS, DIM = 3, 2, 8
 both_kinds = pytest.mark.parametrize("neighbours", [True, False])

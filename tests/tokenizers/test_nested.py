@@ -21,7 +21,7 @@ from vtok.models import tile_bands
 from vtok.models.autoencoders.registry import PixelsConfig
 from vtok.models.quantizers.config import FsqConfig, VqConfig
 from vtok.models.quantizers.grouped_trained import TrainedGroupedQuantizer
-from vtok.models.tile_transformer import TransformerConfig
+from vtok.models.transformer import TransformerConfig
 from vtok.tokenizers.base import DecodeOptions, Tokenizer, Tokens
 from vtok.tokenizers.folder import SCALE
 from vtok.tokenizers.linear import LinearConfig, LinearTokenizer

@@ -50,9 +50,9 @@ decoder = { dim = 8, depth = 2, heads = 2 }
 lpips = 0
 
 [nested.adversary]
-dim = 16
-depth = 1
-norm = "spectral"
+discriminator = { kind = "patch", dim = 16, depth = 1, norm = "spectral" }
+lecam = 0.5
+lecam_decay = 0.5
 first_step = 1
 warmup_steps = 1
 
@@ -120,6 +120,12 @@ def test_codes_were_revived_in_that_run(unbroken: Path) -> None:
     """Or the tests of it would say less than they seem to."""
     start, end = (Tokenizer.from_pretrained(unbroken / name).state_dict()["quantizer.codes"] for name in ("start", "."))
     assert float((start - end).norm(dim=-1).max()) > 0.2 * float(start.norm(dim=-1).mean())
+
+
+def test_the_discriminator_was_held_back_in_that_run(unbroken: Path) -> None:
+    """As above: LeCam had a value, and running means to go on from."""
+    assert all(entry["loss"]["discriminator/lecam"] > 1e-4 for entry in entries(unbroken)[1:])
+    assert all(bool(tensors(unbroken, 6)[f"weights.adversary.lecam.{side}"]) for side in ("real", "fake"))
 
 
 def launched(config: RunConfig, recipe: Path, folder: Path) -> None:

@@ -9,7 +9,8 @@ from torch.nn.functional import pad
 from vtok.models.length_embedding import LengthEmbedding
 from vtok.models.tile_bands import bands, filled
 from vtok.models.tile_patches import TileLayout
-from vtok.models.tile_transformer import TileTransformer, TransformerConfig
+from vtok.models.tile_transformer import TileTransformer
+from vtok.models.transformer import TransformerConfig
 
 
 @dataclass(frozen=True, eq=False)

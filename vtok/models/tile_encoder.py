@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from vtok.models.tile_bands import bands, filled
 from vtok.models.tile_patches import TileLayout
-from vtok.models.tile_transformer import TileTransformer, TransformerConfig
+from vtok.models.tile_transformer import TileTransformer
+from vtok.models.transformer import TransformerConfig
 
 
 class TileEncoder(nn.Module):

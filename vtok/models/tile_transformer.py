@@ -11,31 +11,11 @@ from typing import cast
 
 import torch
 from einops import rearrange
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
-
-class TransformerConfig(BaseModel):
-    """Sizes of a transformer.
-
-    Args:
-        dim: width, a multiple of `heads`.
-        depth: blocks.
-        heads: of the attention.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    dim: int = Field(192, ge=1, le=8192)
-    depth: int = Field(6, ge=0, le=128)
-    heads: int = Field(3, ge=1, le=128)
-
-    @model_validator(mode="after")
-    def _heads_fit(self) -> "TransformerConfig":
-        if self.dim % self.heads:
-            raise ValueError(f"dim {self.dim} is not a multiple of {self.heads} heads")
-        return self
+from vtok.models.transformer import TransformerConfig
 
 
 class TileBlock(nn.Module):

@@ -91,6 +91,11 @@ def test_the_trunk_moves_with_what_holds_it_and_stays_in_eval_mode(trunk_file):
     assert not loss.trunk.network.training
 
 
+def test_another_trunk_is_looked_through_by_its_name(trunk_file):
+    with pytest.raises(WeightsError, match="no VGG16 trunk"):
+        LpipsLoss(trunk_file, "vgg")
+
+
 def test_a_small_picture_is_refused(loss):
     with pytest.raises(UnsupportedError, match="at least 31 x 31"):
         loss.target(torch.zeros(1, 3, 30, 40))

@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal, Self
 
 from torch import Tensor, nn
 
@@ -31,6 +31,22 @@ class DecodeOptions:
     def given(self) -> frozenset[str]:
         """Names of the options that are set."""
         return frozenset(f.name for f in fields(self) if getattr(self, f.name) is not None)
+
+    def check_pictures(self, num_pictures: int) -> None:
+        """Raise `ValueError` for texts or seeds of another number of pictures."""
+        for name, given in (("text", self.text), ("seed", self.seed)):
+            if given is not None and not isinstance(given, int) and len(given) != num_pictures:
+                raise ValueError(f"{name} of {len(given)} pictures given, {num_pictures} are decoded")
+
+    def of_tiles(self, first: int, last: int, tiles_per_picture: int) -> Self:
+        """The options of the tiles from `first` to before `last`, picture by picture: a tile has the text and the seed of its picture."""
+        pictures = [tile // tiles_per_picture for tile in range(first, last)]
+        text, seed = self.text, self.seed
+        if text is not None:
+            text = text[pictures] if isinstance(text, Tensor) else [text[picture] for picture in pictures]
+        if seed is not None and not isinstance(seed, int):
+            seed = [seed[picture] for picture in pictures]
+        return replace(self, text=text, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)

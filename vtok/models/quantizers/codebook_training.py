@@ -1,4 +1,4 @@
-"""All that trains the codes of vector quantization: weights of its losses, running means, revival."""
+"""All that trains the codes of vector quantization: weights of its losses, running means, clustering, revival."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -7,6 +7,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from vtok.models.quantizers.clustering import CodebookClustering
 from vtok.models.quantizers.codebook_ema import CodebookEma
 from vtok.models.quantizers.dead_codes import DeadCodes, RevivalConfig
 from vtok.models.quantizers.vq import VectorQuantizer
@@ -16,15 +17,16 @@ class CodebookTrainingConfig(BaseModel):
     """How the codes are learned.
 
     Args:
-        learning: "gradient": by the codebook loss; "ema": as running means of the latents that took them.
+        learning: "gradient": by the codebook loss; "ema": as running means of the latents that took them; "clustering": by the codebook
+            loss, and moved onto latents the more the less they are used.
         commitment: weight of the loss that draws latents to their codes.
         codebook: weight of the loss that draws codes to their latents; unused with "ema".
-        ema_decay: of the running means, a step; unused with "gradient".
-        revival: of codes that nothing uses.
+        ema_decay: of the running means, a step, with "clustering" of each code's use; unused with "gradient".
+        revival: of codes that nothing uses; "clustering" is one of its own, so that this is unused there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    learning: Literal["gradient", "ema"] = "gradient"
+    learning: Literal["gradient", "ema", "clustering"] = "gradient"
     commitment: float = Field(0.25, ge=0)
     codebook: float = Field(1.0, ge=0)
     ema_decay: float = Field(0.99, gt=0, lt=1)
@@ -42,7 +44,9 @@ class CodebookTraining(nn.Module):
         super().__init__()
         self.config = config
         self.ema = CodebookEma(quantizer, config.ema_decay) if config.learning == "ema" else None
-        self.dead_codes = DeadCodes(quantizer, config.revival)
+        clusters = config.learning == "clustering"
+        self.clustering = CodebookClustering(quantizer, config.ema_decay) if clusters else None
+        self.dead_codes = None if clusters else DeadCodes(quantizer, config.revival)
 
     def weighted(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The quantizer's losses, each times its weight."""
@@ -51,7 +55,7 @@ class CodebookTraining(nn.Module):
 
     @torch.no_grad()
     def update(self, quantizer: VectorQuantizer, latents: Tensor, ids: Tensor, generator: torch.Generator) -> Tensor:
-        """What gradients do not do, after a step: move the running means, revive dead codes.
+        """What gradients do not do, after a step: move the running means or clusters, revive dead codes.
 
         Args:
             latents: (B, N, D) before quantisation, those of all processes in one order.
@@ -59,10 +63,15 @@ class CodebookTraining(nn.Module):
             generator: on the CPU, in one state on all processes; drawn from only where codes are replaced.
 
         Returns:
-            (T, S) bool, true for codes that were replaced: an averaged copy of the model takes these over as they are.
+            (T, S) bool, true for codes that were replaced: an averaged copy of the model takes these over as they are. None with
+            "clustering", where every code moves a part of the way at every step: the published trainings average that too.
         """
         if self.ema is not None:
             self.ema.update(quantizer, latents, ids)
+        if self.clustering is not None:
+            self.clustering.update(quantizer, latents, ids)
+        if self.dead_codes is None:
+            return torch.zeros_like(quantizer.codes[..., 0], dtype=torch.bool)
         replaced = self.dead_codes.revive(quantizer, latents, ids, generator)
         if self.ema is not None:
             self.ema.restart(quantizer, replaced)

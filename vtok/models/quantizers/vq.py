@@ -72,6 +72,17 @@ class VectorQuantizer(Quantizer):
             vectors = vectors * (torch.arange(num_positions, device=ids.device) < lengths[:, None])[..., None]
         return vectors
 
+    def mix(self, weights: Tensor) -> Tensor:
+        """Vectors (..., D) float32 of soft choices: sums of all codes of the one table, times weights (..., S) such as softmax gives.
+
+        Raises:
+            ValueError: positions have tables of their own.
+        """
+        if self.num_tables > 1:
+            raise ValueError(f"soft choices are among the codes of one table, there are {self.num_tables}")
+        with torch.autocast(weights.device.type, enabled=False):
+            return self.place(weights.float() @ self.codes[0].float())
+
     def by_table(self, latents: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """What each table has coded: points (T, n, D) float32 in their place, and the rows (T, n) they took.
 
@@ -79,10 +90,11 @@ class VectorQuantizer(Quantizer):
             latents: (B, N, D).
             ids: (B, N, 1).
         """
-        points, rows = self.place(latents.detach().float()), ids[..., 0]
-        if self.num_tables == 1:
-            return points.flatten(0, 1)[None], rows.flatten()[None]
-        return points.transpose(0, 1), rows.T
+        return self.place(self.dealt(latents.detach().float())), self.dealt(ids[..., 0])
+
+    def dealt(self, values: Tensor) -> Tensor:
+        """Values (B, N, ...) of positions to (T, n, ...), those of each table together."""
+        return values.flatten(0, 1)[None] if self.num_tables == 1 else values.transpose(0, 1)
 
     def in_one_table(self, rows: Tensor) -> Tensor:
         """Rows (T, n) of each table to rows (T * n,) of all tables one after another."""

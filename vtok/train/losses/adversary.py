@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from vtok.models.discriminators.patch import PatchDiscriminator
+from vtok.models.discriminators import DiscriminatorConfig, PatchConfig, build
 from vtok.train.config import Beta, OptimizerConfig
-from vtok.train.losses.adversarial import ADVERSARIAL_LOSSES
+from vtok.train.losses.adversarial import ADVERSARIAL_LOSSES, LeCam
 
 
 class DiscriminatorOptimizer(OptimizerConfig):
@@ -22,11 +22,13 @@ class AdversaryConfig(BaseModel):
     """The adversarial part of a training.
 
     Args:
-        weight: of the pictures' loss.
-        first_step: when the discriminator begins to learn.
+        weight: of the pictures' loss; it is fixed.
+        first_step: when the discriminator begins to learn; before it does not even look.
         warmup_steps: it learns alone for so many steps before the pictures feel it.
         loss: form of the game.
-        dim, depth, norm: of the discriminator (`PatchDiscriminator`).
+        discriminator: its kind and sizes (`vtok.models.discriminators.config`).
+        lecam: weight of `LeCam` in the discriminator's own loss; 0 leaves it out.
+        lecam_decay: of its running means, a step.
         optimizer: of the discriminator.
     """
 
@@ -35,21 +37,10 @@ class AdversaryConfig(BaseModel):
     first_step: int = Field(0, ge=0)
     warmup_steps: int = Field(500, ge=0)
     loss: Literal["hinge", "non_saturating"] = "hinge"
-    dim: int = Field(64, ge=1, le=1024)
-    depth: int = Field(3, ge=1, le=8)
-    norm: Literal["group", "spectral"] = "group"
+    discriminator: DiscriminatorConfig = PatchConfig()
+    lecam: float = Field(0.0, ge=0)
+    lecam_decay: float = Field(0.999, ge=0, lt=1)
     optimizer: DiscriminatorOptimizer = DiscriminatorOptimizer()
-
-    @model_validator(mode="after")
-    def _groups_fit(self) -> Self:
-        if self.norm == "group" and self.dim % 16:
-            raise ValueError(f"dim is a multiple of 16 with group norm, got {self.dim}")
-        return self
-
-    @property
-    def least_side(self) -> int:
-        """Of a picture, in pixels: after the halvings two convolutions take one each, and norms need more than one place."""
-        return 4 * 2**self.depth
 
 
 class Adversary(nn.Module):
@@ -59,7 +50,8 @@ class Adversary(nn.Module):
         super().__init__()
         self.config = config
         self.game = ADVERSARIAL_LOSSES[config.loss]
-        self.discriminator = PatchDiscriminator(config.dim, config.depth, norm=config.norm)
+        self.discriminator = build(config.discriminator)
+        self.lecam = LeCam(config.lecam_decay) if config.lecam else None
 
     def has_begun(self, step: int) -> bool:
         return step >= self.config.first_step
@@ -71,9 +63,18 @@ class Adversary(nn.Module):
         with _frozen(self.discriminator):
             return self.config.weight * self.game.generator(self.discriminator(pictures))
 
-    def loss_of_discriminator(self, images: Tensor, pictures: Tensor) -> Tensor:
-        """The discriminator's own loss, which does not reach the pictures."""
-        return self.game.discriminator(self.discriminator(images), self.discriminator(pictures.detach()))
+    def losses_of_discriminator(self, images: Tensor, pictures: Tensor) -> dict[str, Tensor]:
+        """The discriminator's own losses by name, which do not reach the pictures; `after_step` follows."""
+        real, fake = self.discriminator(images), self.discriminator(pictures.detach())
+        losses = {"real_or_not": self.game.discriminator(real, fake)}
+        if self.lecam is not None:
+            losses["lecam"] = self.config.lecam * self.lecam(real, fake)
+        return losses
+
+    def after_step(self) -> None:
+        """Take what the step has shown into running means."""
+        if self.lecam is not None:
+            self.lecam.after_step()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vtok.eval.lpips import Lpips
+from vtok.eval.lpips import Lpips, TrunkName
 from vtok.train.losses.frozen_network import FrozenNetwork
 
 
@@ -14,23 +14,23 @@ class LpipsLoss(nn.Module):
     """Distance of pictures from targets whose features were taken once: `loss(pictures, loss.target(images))`.
 
     Args:
-        weights_file: see `vtok.eval.lpips.Lpips`.
+        weights_file, trunk: see `vtok.eval.lpips.Lpips`.
 
     Raises:
         MissingExtraError: the `lpips` package is not installed.
         WeightsError: no trunk at hand, or a file that holds none.
     """
 
-    def __init__(self, weights_file: Path | None = None):
+    def __init__(self, weights_file: Path | None = None, trunk: TrunkName = "alex"):
         super().__init__()
-        self.trunk = FrozenNetwork(Lpips(weights_file))
+        self.trunk = FrozenNetwork(Lpips(weights_file, trunk))
 
     @torch.no_grad()
     def target(self, images: Tensor) -> list[Tensor]:
         """Features of images (B, 3, H, W) in [0, 1], for any number of comparisons; no gradient passes through them.
 
         Raises:
-            UnsupportedError: a side under 31 pixels.
+            UnsupportedError: a side under 31 pixels, 16 with VGG16.
         """
         return self._features(images)
 

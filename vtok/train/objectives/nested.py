@@ -11,7 +11,7 @@ from vtok.errors import ConfigError, VtokError, WeightsError
 from vtok.eval.lpips import MIN_SIDE
 from vtok.models.decoders import Decoded
 from vtok.models.quantizers import Quantized
-from vtok.models.quantizers.codebook_training import CodebookTraining, CodebookTrainingConfig
+from vtok.models.quantizers.codebook_training import CodebookTrainingConfig
 from vtok.models.quantizers.config import FsqConfig, VqConfig
 from vtok.models.quantizers.config import build as build_quantizer
 from vtok.models.quantizers.grouped_trained import TrainedGroupedQuantizer
@@ -23,8 +23,8 @@ from vtok.tokenizers.prefix import Pair, PrefixRule, draw_lengths
 from vtok.tokenizers.spec import TokenSpec
 from vtok.train.closed_form.first_codes import fill_with_latents, latents_of_tiles
 from vtok.train.closed_form.refit import refit_unused
+from vtok.train.codebook_steps import CodebookSteps
 from vtok.train.config import DataConfig, OptimizerConfig
-from vtok.train.engine.gather import gathered
 from vtok.train.frozen import frozen_autoencoder
 from vtok.train.losses.adversary import Adversary, AdversaryConfig
 from vtok.train.losses.alignment import alignment_features, alignment_loss
@@ -128,8 +128,9 @@ class NestedObjective(nn.Module):
             raise ConfigError(f"data.crop_size is {size} pixels, expected a multiple of the tokenizer's tile of {spec.input_size[0]}")
         if self.config.pictures.lpips and size < MIN_SIDE:
             raise ConfigError(f"data.crop_size is {size} pixels, LPIPS takes {MIN_SIDE} and more; set nested.pictures.lpips = 0")
-        if self.config.adversary is not None and size < (least := self.config.adversary.least_side):
-            raise ConfigError(f"data.crop_size is {size} pixels, a discriminator of this depth needs {least}; lower nested.adversary.depth")
+        if self.config.adversary is not None and size < (least := self.config.adversary.discriminator.least_side):
+            to_do = "lower nested.adversary.discriminator.depth"
+            raise ConfigError(f"data.crop_size is {size} pixels, a discriminator of this depth needs {least}; {to_do}")
         prefix = self.config.prefix
         (prefix.of if isinstance(prefix, Pair) else prefix).chances(spec)
 
@@ -182,8 +183,7 @@ class NestedObjective(nn.Module):
         for parameter in decoder:
             parameter.requires_grad_(True)
         quantizer = model.quantizer
-        self.vq = CodebookTraining(quantizer, self.config.vq) if isinstance(quantizer, VectorQuantizer) else None
-        self._coded: list[tuple[Tensor, Tensor]] = []  # latents and ids of this step's batches
+        self.vq = CodebookSteps(quantizer, self.config.vq) if isinstance(quantizer, VectorQuantizer) else None
         if model.linear is not None:
             model.linear.requires_grad_(False)  # a small step of each entry adds up over all components of a tile
         codes = [parameter for parameter in quantizer.parameters() if parameter.requires_grad]
@@ -207,8 +207,6 @@ class NestedObjective(nn.Module):
         model, config = self.tokenizer, self.config
         latents = model.latents_of(self._maps(batch))
         quantized = model.quantize(latents)
-        if self.vq is not None:
-            self._coded.append((latents.detach(), quantized.ids))
         lengths = self._lengths(batch)
         decodes = [self._decode(batch, quantized, own) for own in lengths]
         target = self.pictures.target(batch.images)
@@ -218,7 +216,7 @@ class NestedObjective(nn.Module):
         if config.alignment and len(decodes) > 1:
             losses["alignment"] = config.alignment * alignment_loss(_features(decodes[1]), _features(decodes[0])).mean()
         if self.vq is not None:
-            losses |= self.vq.weighted(quantized.losses)
+            losses |= self.vq.losses(latents, quantized)
         return self._with_adversary(batch, decodes[-1].pictures, losses)
 
     def _with_adversary(self, batch: Batch, pictures: Tensor, losses: dict[str, Tensor]) -> Losses:
@@ -227,7 +225,7 @@ class NestedObjective(nn.Module):
         felt = self.adversary.loss_of_pictures(pictures, batch.step)
         if felt is not None:
             losses["adversarial"] = felt
-        return {"network": losses, "discriminator": {"real_or_not": self.adversary.loss_of_discriminator(batch.images, pictures)}}
+        return {"network": losses, "discriminator": self.adversary.losses_of_discriminator(batch.images, pictures)}
 
     @torch.no_grad()
     def _maps(self, batch: Batch) -> Tensor:
@@ -266,14 +264,11 @@ class NestedObjective(nn.Module):
 
     @torch.no_grad()
     def after_step(self, step: int, ema: Tokenizer) -> None:
-        if self.vq is None:
-            return
-        latents, ids = (gathered(torch.cat(parts)) for parts in zip(*self._coded, strict=True))
-        self._coded.clear()
-        codes = cast(VectorQuantizer, self.tokenizer.quantizer).codes
-        replaced = self.vq.update(cast(VectorQuantizer, self.tokenizer.quantizer), latents, ids, draws_at(self.seed, step, REVIVAL))
-        averaged = cast(VectorQuantizer, cast(NestedTokenizer, ema).quantizer).codes
-        averaged.copy_(torch.where(replaced[..., None], codes.detach(), averaged))
+        if self.adversary is not None:
+            self.adversary.after_step()
+        if self.vq is not None:
+            live, averaged = (cast(VectorQuantizer, cast(NestedTokenizer, model).quantizer) for model in (self.tokenizer, ema))
+            self.vq.after_step(live, averaged, draws_at(self.seed, step, REVIVAL))
 
 
 def _features(decoded: Decoded) -> Tensor:

@@ -1,0 +1,17 @@
+"""What a continuous latent costs: its distance from the unit normal (arXiv 1312.6114, appendix B)."""
+
+from torch import Tensor
+
+LEAST_LOGVAR, LARGEST_LOGVAR = -30.0, 20.0
+
+
+def kl(mean: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mean, exp(logvar)) || N(0, 1)) in nats of each token, (B, N) float32: summed over its components, not averaged.
+
+    A VAE's usual loss is the sum over a sample's tokens, averaged over the batch alone: `kl(mean, logvar).sum(1).mean()`.
+
+    Args:
+        mean, logvar: (B, N, D); logvar is clamped to [-30, 20].
+    """
+    mean, logvar = mean.float(), logvar.float().clamp(LEAST_LOGVAR, LARGEST_LOGVAR)
+    return (mean.square() + logvar.exp() - 1 - logvar).sum(-1) / 2
