@@ -12,12 +12,14 @@ from vtok.errors import LengthError, UnsupportedError
 from vtok.tokenizers.base import DecodeOptions, Tokenizer, Tokens
 from vtok.tokenizers.registry import FAMILIES, family
 from vtok.tokenizers.spec import TokenSpec
-from vtok.tokenizers.tiles import cut_tiles
+from vtok.tokenizers.tiles import cut_tiles, stitch_tiles
+
+ROUNDED = 1e-5  # convolutions add up in another order for another batch, and norms enlarge that
 
 OPTIONS: dict[str, Any] = {"steps": 2, "solver": "euler", "guidance": 2.0, "guidance_rule": "cfg", "seed": 1, "text": ["a"] * 4}
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=[name for name in FAMILIES if issubclass(family(name), Tokenizer)])
 def tok(request: pytest.FixtureRequest) -> Tokenizer:
     chosen = family(request.param)
     assert issubclass(chosen, Tokenizer)
@@ -163,8 +165,8 @@ def test_each_string_of_a_batch_has_its_own_length(tok: Tokenizer) -> None:
     n = shortest(tok)
     full = tok.encode(pictures(tok, 2))
     together = tok.decode(full.prefix(torch.tensor([n, tok.spec.max_tokens])))
-    torch.testing.assert_close(together[0], tok.decode(full[0].prefix(n))[0], rtol=0, atol=1e-6)
-    torch.testing.assert_close(together[1], tok.decode(full[1])[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(together[0], tok.decode(full[0].prefix(n))[0], rtol=0, atol=ROUNDED)
+    torch.testing.assert_close(together[1], tok.decode(full[1])[0], rtol=0, atol=ROUNDED)
 
 
 def test_more_tokens_than_there_are_is_an_error(tok: Tokenizer) -> None:
@@ -229,7 +231,7 @@ def test_a_grid_of_one_tile_is_the_tile(tok: Tokenizer) -> None:
     images = pictures(tok)
     tokens = tok.encode(images)
     assert torch.equal(tok.encode_grid(images).ids, tokens.ids)
-    torch.testing.assert_close(tok.decode_grid(tokens, 1, 1), tok.decode(tokens), rtol=0, atol=1e-6)
+    torch.testing.assert_close(tok.decode_grid(tokens, 1, 1), tok.decode(tokens), rtol=0, atol=ROUNDED)
 
 
 def test_a_grid_decodes_to_the_size_of_the_picture(tok: Tokenizer) -> None:
@@ -241,11 +243,57 @@ def test_a_grid_decodes_to_the_size_of_the_picture(tok: Tokenizer) -> None:
     assert 0 <= float(decoded.min()) <= float(decoded.max()) <= 1
 
 
+def overlapping(tok: Tokenizer) -> tuple[Tensor, int]:
+    """Two pictures of 2 rows and 3 columns of tiles that overlap, and by how much."""
+    if tok.sees_neighbours:
+        pytest.skip("this family sees across tiles")
+    overlap = min(tok.spec.input_size) // 4
+    return pictures(tok, 2, rows=2, cols=3)[..., :-overlap, : -2 * overlap], overlap
+
+
+def test_a_grid_that_overlaps_is_its_tiles_one_by_one(tok: Tokenizer) -> None:
+    images, overlap = overlapping(tok)
+    tiles = cut_tiles(images, tok.spec.input_size, overlap)
+    assert torch.equal(tok.encode_grid(images, overlap=overlap).ids, tok.encode(tiles).ids)
+    tokens, errors = tok.encode_grid_with_errors(images, overlap=overlap)
+    alone, errors_alone = tok.encode_grid_with_errors(tiles)
+    assert torch.equal(tokens.ids, alone.ids)
+    torch.testing.assert_close(errors, errors_alone)
+
+
+def test_a_grid_that_overlaps_decodes_to_its_blended_tiles(tok: Tokenizer) -> None:
+    images, overlap = overlapping(tok)
+    tokens = tok.encode_grid(images, overlap=overlap)
+    decoded = tok.decode_grid(tokens, 2, 3, overlap=overlap)
+    shown = tok.decoded_overlap(overlap)
+    height, width = tok.spec.output_size
+    assert decoded.shape == (2, 3, 2 * height - shown, 3 * width - 2 * shown)
+    torch.testing.assert_close(decoded, stitch_tiles(tok.decode(tokens), 2, 3, shown), rtol=0, atol=ROUNDED)
+
+
+def test_the_overlap_of_a_family_by_itself_is_one_that_it_takes(tok: Tokenizer) -> None:
+    tok.decoded_overlap(tok.default_overlap)
+
+
+def test_tiles_that_see_their_neighbours_do_not_overlap(tok: Tokenizer) -> None:
+    if not tok.sees_neighbours:
+        pytest.skip("this family sees each tile alone")
+    images = pictures(tok, 1, rows=2, cols=2)
+    tokens = tok.encode_grid(images)
+    for refused in (
+        lambda: tok.encode_grid(images, overlap=2),
+        lambda: tok.encode_grid_with_errors(images, overlap=2),
+        lambda: tok.decode_grid(tokens, 2, 2, overlap=2),
+    ):
+        with pytest.raises(UnsupportedError, match=f"tiles of {tok.family} see their neighbours and need no overlap"):
+            refused()
+
+
 def test_the_pictures_of_a_batch_of_grids_do_not_mix(tok: Tokenizer) -> None:
     images = pictures(tok, 2, rows=2, cols=3)
     tokens = tok.encode_grid(images)
     assert torch.equal(tokens.ids[:6], tok.encode_grid(images[:1]).ids)
-    torch.testing.assert_close(tok.decode_grid(tokens, 2, 3)[1:], tok.decode_grid(tokens[6:], 2, 3), rtol=0, atol=1e-6)
+    torch.testing.assert_close(tok.decode_grid(tokens, 2, 3)[1:], tok.decode_grid(tokens[6:], 2, 3), rtol=0, atol=ROUNDED)
 
 
 def test_errors_of_prefixes_come_with_the_ids_of_the_grid(tok: Tokenizer) -> None:
@@ -258,6 +306,8 @@ def test_errors_of_prefixes_come_with_the_ids_of_the_grid(tok: Tokenizer) -> Non
 
 
 def test_errors_of_prefixes_are_what_a_lookup_leaves(tok: Tokenizer) -> None:
+    if tok.errors_in_pixels:
+        pytest.skip("this family measures them in the decoded pictures")
     images = pictures(tok)
     tokens, errors = tok.encode_grid_with_errors(images)
     latents = tok.latents(images)

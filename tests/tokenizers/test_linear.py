@@ -147,7 +147,7 @@ def test_more_tokens_than_there_are_is_an_error(tok: LinearTokenizer, num_tokens
 
 
 def test_a_picture_of_broken_tiles_is_refused(tok: LinearTokenizer) -> None:
-    with pytest.raises(ValueError, match="40 x 16 pixels are not a whole number of tiles of 16 x 16"):
+    with pytest.raises(ValueError, match="40 x 16 is not a whole number of 16 x 16 tiles"):
         tok.encode_grid(torch.zeros(1, 3, 40, 16))
 
 

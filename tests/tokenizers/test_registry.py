@@ -7,14 +7,21 @@ import pytest
 
 from vtok.errors import UnknownModelError
 from vtok.tokenizers.base import Tokenizer
-from vtok.tokenizers.registry import FAMILIES, family
+from vtok.tokenizers.latents import LatentTokenizer
+from vtok.tokenizers.registry import FAMILIES, PREFIX_FAMILIES, family
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_is_a_tokenizer_that_knows_its_name(name: str) -> None:
     found = family(name)
-    assert issubclass(found, Tokenizer)
+    assert issubclass(found, Tokenizer | LatentTokenizer)
     assert found.family == name
+
+
+def test_the_families_with_prefixes_are_those_that_are_named_as_such() -> None:
+    tokenizers = [found for name in FAMILIES if issubclass(found := family(name), Tokenizer)]
+    nested = {own.family for own in tokenizers if own.tiny().spec.nested}
+    assert {name.removesuffix("_proxy") for name in nested} == set(PREFIX_FAMILIES)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from vtok.errors import LengthError, UnsupportedError
 from vtok.models.decoders import Decoded, DecodeOptions
 from vtok.models.quantizers import Quantized
+from vtok.tokenizers.checks import check_images, check_options, decoded_overlap, sides
 from vtok.tokenizers.pretrained import Pretrained
 from vtok.tokenizers.spec import TokenSpec
-from vtok.tokenizers.tiles import cut_tiles, stitch_tiles
+from vtok.tokenizers.tiles import check_grid, count_pictures, cut_tiles, stitch_tiles
 
 __all__ = ["DecodeOptions", "Tokenizer", "Tokens"]
 
@@ -122,13 +123,15 @@ class Tokenizer(Pretrained, ABC):
     """A family of discrete tokenizers: pictures to strings of tokens and back.
 
     A family sets `family`, `spec`, `decode_options` (the `DecodeOptions` it has) and `sees_neighbours` (whether a tile of a grid comes out
-    otherwise than alone), and fills in `latents`, `quantize`, `lookup`, `reconstruct`, `code_state` and `tiny`;
-    one that sees across tiles overrides `encode_grid`, `encode_grid_with_errors` and `decode_grid` too.
+    otherwise than alone) and `errors_in_pixels` (of `encode_grid_with_errors`), and fills in `latents`, `quantize`, `lookup`,
+    `reconstruct`, `code_state` and `tiny`;
+    one that sees across tiles overrides `encode_grid`, `encode_grid_with_errors` and `decode_grid` too. Others may set `default_overlap`.
     """
 
     family: ClassVar[str]
     decode_options: ClassVar[frozenset[str]] = frozenset()
     sees_neighbours: ClassVar[bool] = False
+    errors_in_pixels: ClassVar[bool] = False
     spec: TokenSpec
 
     @classmethod
@@ -157,6 +160,11 @@ class Tokenizer(Pretrained, ABC):
         """Vectors (B, N, D) of strings cut to `lengths` (B,) to pictures."""
 
     @property
+    def default_overlap(self) -> int:
+        """Pixels of the source by which neighbouring tiles overlap unless a user says otherwise."""
+        return 0
+
+    @property
     def code_digest(self) -> str:
         """SHA-256 in hex of the spec and of `code_state()`: equal digests read each other's ids."""
         digest = hashlib.sha256(json.dumps(self.spec.to_json(), sort_keys=True).encode())
@@ -172,8 +180,21 @@ class Tokenizer(Pretrained, ABC):
             UnsupportedError: the family does not take that size; the message names the sizes it takes.
         """
         if (height, width) != self.spec.input_size:
-            raise UnsupportedError(f"{self.family} takes {_size(self.spec.input_size)} pixels, not {_size((height, width))}")
+            raise UnsupportedError(
+                f"{self.family} takes {sides(self.spec.input_size)} pixels, not {sides((height, width))}"
+            )
         return self.spec
+
+    def decoded_overlap(self, overlap: int) -> int:
+        """Pixels by which decoded tiles overlap when those of the source overlap by `overlap`.
+
+        Raises:
+            ValueError: less than 0.
+            UnsupportedError: this family sees across tiles; more than half a tile; or no whole number of decoded pixels.
+        """
+        if overlap > 0 and self.sees_neighbours:
+            raise UnsupportedError(f"tiles of {self.family} see their neighbours and need no overlap: {overlap} pixels asked, take 0")
+        return decoded_overlap(overlap, self.spec, self.family)
 
     @torch.no_grad()
     def encode(self, images: Tensor, num_tokens: int | None = None) -> Tokens:
@@ -183,7 +204,7 @@ class Tokenizer(Pretrained, ABC):
             ValueError: images of another shape, type or range.
             LengthError: a number of tokens that does not decode.
         """
-        spec = self.spec_for(*self._check_images(images))
+        spec = self.spec_for(*check_images(images))
         return _prefix(Tokens.full(self.quantize(self.latents(images)).ids, spec), num_tokens)
 
     @torch.no_grad()
@@ -198,23 +219,30 @@ class Tokenizer(Pretrained, ABC):
         vectors = self.lookup(tokens.ids, tokens.lengths)
         return self.reconstruct(vectors, tokens.lengths, options).pictures.clamp(0, 1)
 
-    def encode_grid(self, images: Tensor, num_tokens: int | None = None) -> Tokens:
-        """Images (B, 3, rows * h, cols * w) to a batch of B * rows * cols strings, row by row."""
-        self._check_grid(images)
-        tiles = cut_tiles(images, self.spec.input_size)
+    def encode_grid(self, images: Tensor, num_tokens: int | None = None, *, overlap: int = 0) -> Tokens:
+        """Pictures (B, 3, H, W) to a batch of B * rows * cols strings, row by row; H = (rows - 1) * (h - overlap) + h, and W likewise.
+
+        Args:
+            overlap: pixels that neighbouring tiles share.
+
+        Raises:
+            ValueError, UnsupportedError: a size that is not a whole number of tiles, or as `encode` and `decoded_overlap`.
+        """
+        self._check_grid(images, overlap)
+        tiles = cut_tiles(images, self.spec.input_size, overlap)
         return Tokens.cat([self.encode(part, num_tokens) for part in torch.split(tiles, TILES_AT_ONCE)])
 
     @torch.no_grad()
-    def encode_grid_with_errors(self, images: Tensor) -> tuple[Tokens, Tensor]:
+    def encode_grid_with_errors(self, images: Tensor, *, overlap: int = 0) -> tuple[Tokens, Tensor]:
         """`encode_grid` at full length, and what each prefix leaves undone, for rate control.
 
         Returns:
             tokens, and errors (B * rows * cols, 1 + len(prefix_lengths)) float32: the squared error of no token and of each
-            decodable prefix, in the latents, on one scale for all tiles.
+            decodable prefix, in the latents or, with `errors_in_pixels`, in the pixels, on one scale for all tiles.
         """
-        self._check_grid(images)
+        self._check_grid(images, overlap)
         ids, errors = [], []
-        for part in torch.split(cut_tiles(images, self.spec.input_size), TILES_AT_ONCE):
+        for part in torch.split(cut_tiles(images, self.spec.input_size, overlap), TILES_AT_ONCE):
             latents = self.latents(part)
             ids.append(self.quantize(latents).ids)
             vectors = (self.lookup(ids[-1], ids[-1].new_full((len(part),), n)) for n in self.spec.prefix_lengths)
@@ -231,38 +259,38 @@ class Tokenizer(Pretrained, ABC):
         options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
         *,
         origin: tuple[int, int] = (0, 0),  # noqa: ARG002 - for families that draw noise by place in the picture
+        overlap: int = 0,
     ) -> Tensor:
-        """A batch of B * rows * cols strings to pictures (B, 3, rows * h, cols * w) in [0, 1].
+        """A batch of B * rows * cols strings to pictures (B, 3, H, W) in [0, 1] of the grid's size, as in `encode_grid`.
 
         Args:
+            options: texts and seeds are one a picture, of which there are B.
             origin: tile row and column of the first string in the whole picture.
+            overlap: pixels of the source that neighbouring tiles share; decoded tiles are blended there, see `stitch_tiles`.
+
+        Raises:
+            ValueError, UnsupportedError: strings or options of another number of pictures, or as `decode` and `decoded_overlap`.
         """
-        starts = range(0, len(tokens), TILES_AT_ONCE)
-        return stitch_tiles(torch.cat([self.decode(tokens[i : i + TILES_AT_ONCE], options) for i in starts]), rows, cols)
+        decoded_overlap = self.decoded_overlap(overlap)
+        options.check_pictures(count_pictures(len(tokens), rows, cols))
+        parts = [(first, min(first + TILES_AT_ONCE, len(tokens))) for first in range(0, len(tokens), TILES_AT_ONCE)]
+        tiles = torch.cat([self.decode(tokens[a:b], options.of_tiles(a, b, rows * cols)) for a, b in parts])
+        return stitch_tiles(tiles, rows, cols, decoded_overlap)
 
-    def _check_grid(self, images: Tensor) -> None:
-        height, width = self._check_images(images)
-        if height % self.spec.input_size[0] or width % self.spec.input_size[1]:
-            raise ValueError(f"{_size((height, width))} pixels are not a whole number of tiles of {_size(self.spec.input_size)}")
+    def _check_grid(self, images: Tensor, overlap: int) -> None:
+        size = check_images(images)
+        self.decoded_overlap(overlap)
+        check_grid(size, self.spec.input_size, overlap)
 
-    def _check_images(self, images: Tensor) -> tuple[int, int]:
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point() or images.shape[0] < 1:
-            raise ValueError(f"images must be (B, 3, H, W) float, got {tuple(images.shape)} {images.dtype}")
-        low, high = images.aminmax()
-        if not (float(low) >= 0 and float(high) <= 1):
-            raise ValueError(f"images must lie in [0, 1], got {float(low):.4g} to {float(high):.4g}")
-        return images.shape[2], images.shape[3]
-
-    def _check_decode(self, tokens: Tokens, options: DecodeOptions) -> None:
-        if tokens.spec.codebook_sizes != self.spec.codebook_sizes or tokens.spec.max_tokens != self.spec.max_tokens:
-            raise ValueError(f"tokens of another spec: {tokens.spec}, this tokenizer has {self.spec}")
-        sizes = tokens.ids.new_tensor(self.spec.codebook_sizes)
+    def _check_decode(self, tokens: Tokens, options: DecodeOptions, spec: TokenSpec | None = None) -> None:
+        """Look that the tokens are of `spec`, this tokenizer's own when None, and that it has the options."""
+        own = spec or self.spec
+        if tokens.spec.codebook_sizes != own.codebook_sizes or tokens.spec.max_tokens != own.max_tokens:
+            raise ValueError(f"tokens of another spec: {tokens.spec}, this tokenizer has {own}")
+        sizes = tokens.ids.new_tensor(own.codebook_sizes)
         if bool(((tokens.ids < 0) | (tokens.ids >= sizes)).any()):
-            raise ValueError(f"ids must lie in codebooks of {self.spec.codebook_sizes} codes")
-        if lacking := sorted(options.given() - self.decode_options):
-            raise UnsupportedError(
-                f"{self.family} has no option {', '.join(lacking)}; it has {', '.join(sorted(self.decode_options)) or 'none'}"
-            )
+            raise ValueError(f"ids must lie in codebooks of {own.codebook_sizes} codes")
+        check_options(options, self.decode_options, self.family)
 
 
 def _prefix(tokens: Tokens, num_tokens: int | None) -> Tokens:
@@ -271,7 +299,3 @@ def _prefix(tokens: Tokens, num_tokens: int | None) -> Tokens:
     if num_tokens > tokens.ids.shape[1]:
         raise LengthError(f"{num_tokens} tokens asked, a string has at most {tokens.ids.shape[1]}")
     return tokens.prefix(num_tokens)
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"

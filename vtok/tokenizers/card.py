@@ -15,7 +15,7 @@ library_name: vtok
 
 # {title}
 
-A `{family}` tokenizer for vtok: pictures to short strings of discrete tokens and back. Intended use, training data, metrics and limits:
+A `{family}` tokenizer for vtok: pictures to short strings of {strings} and back. Intended use, training data, metrics and limits:
 not stated.
 
 | | |
@@ -35,6 +35,7 @@ def model_card(model: "Pretrained", title: str, licence: str | None = None) -> s
     return _CARD.format(
         title=title,
         family=model.family,
+        strings="discrete tokens" if hasattr(model, "code_digest") else "latents",
         licence=f"license: {licence}\n" if licence else "",
         facts="\n".join(f"| {name} | {value} |" for name, value in _facts(model).items()),
     )

@@ -135,8 +135,8 @@ class LinearTokenizer(WholePictureTokenizer):
         return self.quantizer.lookup(ids, lengths)
 
     @torch.no_grad()
-    def encode_grid(self, images: Tensor, num_tokens: int | None = None) -> Tokens:
-        tokens, _ = self.encode_grid_with_errors(images)
+    def encode_grid(self, images: Tensor, num_tokens: int | None = None, *, overlap: int = 0) -> Tokens:
+        tokens, _ = self.encode_grid_with_errors(images, overlap=overlap)
         return tokens if num_tokens is None else tokens.prefix(num_tokens)
 
     def decode_map(self, vectors: Tensor, lengths: Tensor, rows: int, cols: int) -> Decoded:  # noqa: ARG002 - zeros stand for what is cut

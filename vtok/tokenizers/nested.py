@@ -35,7 +35,7 @@ from vtok.models.quantizers.grouped_trained import TrainedGroupedQuantizer
 from vtok.models.tile_decoder import TileDecoder, TileGrid
 from vtok.models.tile_encoder import TileEncoder
 from vtok.models.tile_patches import TileLayout
-from vtok.models.tile_transformer import TransformerConfig
+from vtok.models.transformer import TransformerConfig
 from vtok.tokenizers.base import Tokens
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.tokenizers.spec import TokenSpec
@@ -260,8 +260,8 @@ class NestedTokenizer(WholePictureTokenizer):
         return _centred(self.autoencoder.decode(latents)) if self.codes_pixels else latents
 
     @torch.no_grad()
-    def encode_grid(self, images: Tensor, num_tokens: int | None = None) -> Tokens:
-        self._check_grid(images)
+    def encode_grid(self, images: Tensor, num_tokens: int | None = None, *, overlap: int = 0) -> Tokens:
+        self._check_grid(images, overlap)
         tokens = Tokens.full(self.quantize(self.latents(images)).ids, self.spec)
         return tokens if num_tokens is None else tokens.prefix(num_tokens)
 

@@ -7,14 +7,14 @@ import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from vtok.tokenizers.spec import TokenSpec
+from vtok.tokenizers.spec import LengthRules
 
 
 class _Rule(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod
-    def chances(self, spec: TokenSpec) -> Tensor:
+    def chances(self, spec: LengthRules) -> Tensor:
         """(L,) float64 in proportion to how often each of `spec.prefix_lengths` is drawn; others never are."""
 
 
@@ -23,7 +23,7 @@ class Full(_Rule):
 
     rule: Literal["full"] = "full"
 
-    def chances(self, spec: TokenSpec) -> Tensor:
+    def chances(self, spec: LengthRules) -> Tensor:
         return (_lengths(spec) == spec.max_tokens).double()
 
 
@@ -32,7 +32,7 @@ class Uniform(_Rule):
 
     rule: Literal["uniform"] = "uniform"
 
-    def chances(self, spec: TokenSpec) -> Tensor:
+    def chances(self, spec: LengthRules) -> Tensor:
         return torch.ones_like(_lengths(spec), dtype=torch.float64)
 
 
@@ -41,7 +41,7 @@ class TailDrop(_Rule):
 
     rule: Literal["tail_drop"] = "tail_drop"
 
-    def chances(self, spec: TokenSpec) -> Tensor:
+    def chances(self, spec: LengthRules) -> Tensor:
         return torch.ones_like(_lengths(spec), dtype=torch.float64)
 
 
@@ -50,7 +50,7 @@ class Pow2(_Rule):
 
     rule: Literal["pow2"] = "pow2"
 
-    def chances(self, spec: TokenSpec) -> Tensor:
+    def chances(self, spec: LengthRules) -> Tensor:
         return _power_or_full(spec).double()
 
 
@@ -59,7 +59,7 @@ class UniformPow2(_Rule):
 
     rule: Literal["uniform_pow2"] = "uniform_pow2"
 
-    def chances(self, spec: TokenSpec) -> Tensor:
+    def chances(self, spec: LengthRules) -> Tensor:
         lengths = _lengths(spec).double()
         power_below = torch.floor(2 ** torch.floor(torch.log2(lengths - 0.5)))  # 0 for 1, 1 for 2, 2 for 3 and 4, ...
         return torch.where(_power_or_full(spec), lengths - power_below, 0.0)
@@ -71,7 +71,7 @@ class Geometric(_Rule):
     rule: Literal["geometric"] = "geometric"
     p: float = Field(gt=0, lt=1)
 
-    def chances(self, spec: TokenSpec) -> Tensor:
+    def chances(self, spec: LengthRules) -> Tensor:
         beyond_first = _lengths(spec) - spec.prefix_lengths[0]  # so that the power is 1 somewhere, however long the string
         return torch.tensor(self.p, dtype=torch.float64) ** beyond_first
 
@@ -91,7 +91,7 @@ class Listed(_Rule):
             raise ValueError(f"weights are one for each of the {len(self.lengths)} lengths and not all 0, got {self.weights}")
         return self
 
-    def chances(self, spec: TokenSpec) -> Tensor:
+    def chances(self, spec: LengthRules) -> Tensor:
         own = dict(zip(map(spec.check_length, self.lengths), self.weights or [1.0] * len(self.lengths), strict=True))
         return torch.tensor([own.get(length, 0.0) for length in spec.prefix_lengths], dtype=torch.float64)
 
@@ -117,7 +117,7 @@ PrefixRule = Annotated[AnySingle | Pair, Field(discriminator="rule"), BeforeVali
 `prefix = "uniform"`, `prefix = { rule = "geometric", p = 0.9 }`, `prefix = { rule = "pair", of = "pow2" }`."""
 
 
-def draw_lengths(rule: AnySingle | Pair, spec: TokenSpec, indices: Tensor, generator: torch.Generator) -> list[Tensor]:
+def draw_lengths(rule: AnySingle | Pair, spec: LengthRules, indices: Tensor, generator: torch.Generator) -> list[Tensor]:
     """How many tokens of each sample to decode, once for each decode of the step: two for a pair, all tokens first.
 
     A sample's draw is the number at its index in the generator's stream, so it depends on neither the rest of its part of the batch nor
@@ -142,10 +142,10 @@ def draw_lengths(rule: AnySingle | Pair, spec: TokenSpec, indices: Tensor, gener
     return [_lengths(spec)[drawn].to(indices.device)]
 
 
-def _lengths(spec: TokenSpec) -> Tensor:
+def _lengths(spec: LengthRules) -> Tensor:
     return torch.tensor(spec.prefix_lengths)
 
 
-def _power_or_full(spec: TokenSpec) -> Tensor:
+def _power_or_full(spec: LengthRules) -> Tensor:
     lengths = _lengths(spec)
     return (lengths & (lengths - 1) == 0) | (lengths == spec.max_tokens)

@@ -12,8 +12,18 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, str] = {
     "linear": "vtok.tokenizers.linear:LinearTokenizer",
+    "maskgit_vqgan": "vtok.tokenizers.maskgit_vqgan:MaskgitVqgan",
     "nested": "vtok.tokenizers.nested:NestedTokenizer",
+    "one_d_piece": "vtok.tokenizers.one_d_piece:OneDPiece",
+    "one_d_piece_proxy": "vtok.tokenizers.one_d_piece:ProxyOneDPiece",
+    "tatitok": "vtok.tokenizers.tatitok:TaTitok",
+    "tatitok_vae": "vtok.tokenizers.tatitok:TaTitokVae",
+    "titok": "vtok.tokenizers.titok:Titok",
+    "titok_pixel": "vtok.tokenizers.titok:PixelTitok",
+    "titok_proxy": "vtok.tokenizers.titok:ProxyTitok",
+    "titok_vae": "vtok.tokenizers.titok_vae:TitokVae",
 }
+PREFIX_FAMILIES = ("linear", "nested", "one_d_piece")  # of those, what any prefix of a string decodes with
 
 
 def family(name: str, families: Mapping[str, str] = FAMILIES) -> "type[Pretrained]":

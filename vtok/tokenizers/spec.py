@@ -1,4 +1,4 @@
-"""What a string of tokens looks like. No torch here, so that `vtok info` and `vtok truncate` need none."""
+"""What a string of tokens, or of latents, looks like. No torch here, so that `vtok info` and `vtok truncate` need none."""
 
 import math
 from collections.abc import Mapping
@@ -7,10 +7,39 @@ from functools import cached_property
 from typing import Any
 
 from vtok.errors import ConfigError, LengthError
+from vtok.tokenizers.registry import PREFIX_FAMILIES
+
+
+class LengthRules:
+    """Which numbers of tokens decode."""
+
+    max_tokens: int
+    prefix_lengths: tuple[int, ...]
+
+    @cached_property
+    def nested(self) -> bool:
+        """Whether every prefix decodes."""
+        return len(self.prefix_lengths) == self.max_tokens
+
+    def check_length(self, num_tokens: int) -> int:
+        """Return `num_tokens` if a string of that length decodes.
+
+        Raises:
+            LengthError: it does not; the message names the lengths that do.
+        """
+        if num_tokens in self.prefix_lengths:
+            return num_tokens
+        allowed = f"1 to {self.max_tokens}" if self.nested else _short(self.prefix_lengths)
+        hint = f"; prefixes decode with the families {', '.join(PREFIX_FAMILIES)}" if len(self.prefix_lengths) == 1 else ""
+        raise LengthError(f"{num_tokens} tokens do not decode here; lengths that do: {allowed}{hint}")
+
+    def round_down(self, num_tokens: int) -> int:
+        """The longest length that decodes within `num_tokens`; 0 when none does."""
+        return max((n for n in self.prefix_lengths if n <= num_tokens), default=0)
 
 
 @dataclass(frozen=True)
-class TokenSpec:
+class TokenSpec(LengthRules):
     """Shape and alphabet of the token strings of one tokenizer.
 
     Args:
@@ -63,11 +92,6 @@ class TokenSpec:
             raise ConfigError("all sizes and lengths of a token spec are whole numbers")
 
     @cached_property
-    def nested(self) -> bool:
-        """Whether every prefix decodes."""
-        return len(self.prefix_lengths) == self.max_tokens
-
-    @cached_property
     def bits_per_token(self) -> float:
         """Information of one position in bits, log2 of the number of its values."""
         return sum(math.log2(size) for size in self.codebook_sizes)
@@ -76,21 +100,6 @@ class TokenSpec:
     def stored_bits(self) -> int:
         """Whole bits that one position takes when packed: each sub-token in its own."""
         return sum((size - 1).bit_length() for size in self.codebook_sizes)
-
-    def check_length(self, num_tokens: int) -> int:
-        """Return `num_tokens` if a string of that length decodes.
-
-        Raises:
-            LengthError: it does not; the message names the lengths that do.
-        """
-        if num_tokens in self.prefix_lengths:
-            return num_tokens
-        allowed = f"1 to {self.max_tokens}" if self.nested else _short(self.prefix_lengths)
-        raise LengthError(f"{num_tokens} tokens do not decode here; lengths that do: {allowed}")
-
-    def round_down(self, num_tokens: int) -> int:
-        """The longest length that decodes within `num_tokens`; 0 when none does."""
-        return max((n for n in self.prefix_lengths if n <= num_tokens), default=0)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers, as stored in `config.json` and in shards."""
@@ -110,6 +119,41 @@ class TokenSpec:
             return cls(**{name: _tuples(value) for name, value in values.items()})
         except TypeError as error:
             raise ConfigError(f"not a token spec: {error}") from None
+
+
+@dataclass(frozen=True)
+class LatentSpec(LengthRules):
+    """Shape of the strings of latents of one continuous tokenizer.
+
+    Args:
+        num_tokens: latents at full length.
+        dim: numbers of a latent.
+        grid: frames, rows, columns of raster latents; None for a 1D string.
+        input_size: height, width in pixels that the encoder takes, and of the decoded picture.
+        frames: pictures that one string stands for; 1 for a still picture.
+        prefix_lengths: lengths that decode, rising to `num_tokens`.
+    """
+
+    num_tokens: int
+    dim: int
+    grid: tuple[int, int, int] | None
+    input_size: tuple[int, int]
+    frames: int
+    prefix_lengths: tuple[int, ...]
+
+    @property
+    def max_tokens(self) -> int:  # type: ignore[override]
+        """`num_tokens`, by the name that it has in a `TokenSpec`."""
+        return self.num_tokens
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """Height, width in pixels of the decoded picture."""
+        return self.input_size
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and numbers."""
+        return asdict(self)
 
 
 def _tuples(value: Any) -> Any:

@@ -31,8 +31,8 @@ class WholePictureTokenizer(Tokenizer):
         return self.decode_map(vectors, lengths, 1, 1)
 
     @torch.no_grad()
-    def encode_grid_with_errors(self, images: Tensor) -> tuple[Tokens, Tensor]:
-        self._check_grid(images)
+    def encode_grid_with_errors(self, images: Tensor, *, overlap: int = 0) -> tuple[Tokens, Tensor]:
+        self._check_grid(images, overlap)
         ids, errors = self.quantizer.search(self.latents(images))
         return Tokens.full(ids, self.spec), errors
 
@@ -45,6 +45,8 @@ class WholePictureTokenizer(Tokenizer):
         options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
         *,
         origin: tuple[int, int] = (0, 0),  # noqa: ARG002 - nothing here depends on the place
+        overlap: int = 0,
     ) -> Tensor:
+        self.decoded_overlap(overlap)
         self._check_decode(tokens, options)
         return self.decode_map(self.lookup(tokens.ids, tokens.lengths), tokens.lengths, rows, cols).pictures.clamp_(0, 1)

@@ -27,11 +27,13 @@ def ids(num_tiles: int, num_tokens: int, sizes: tuple[int, ...]) -> np.ndarray:
     return numbers.reshape(num_tiles, num_tokens, len(sizes)) % np.array(sizes)
 
 
-def token_file(spec: TokenSpec, size: tuple[int, int], lengths: list[int], *, whole: bool = False, caption: str | None = None) -> TokenFile:
+def token_file(
+    spec: TokenSpec, size: tuple[int, int], lengths: list[int], *, whole: bool = False, caption: str | None = None, overlap: int = 0
+) -> TokenFile:
     """A file with these lengths."""
     table = ids(len(lengths), max(lengths), spec.codebook_sizes)
     table[np.arange(max(lengths)) >= np.array(lengths)[:, None]] = 0
-    return TokenFile(spec, bytes.fromhex("0123abcd"), size, whole, np.array(lengths), table, caption)
+    return TokenFile(spec, bytes.fromhex("0123abcd"), size, whole, np.array(lengths), table, caption, overlap)
 
 
 def with_unknown_chunk(file: TokenFile) -> bytes:
@@ -47,7 +49,15 @@ def describe(data: bytes, *, writes: bool) -> dict[str, object]:
     file = TokenFile.from_bytes(data)
     strings = [row[:n].tolist() for row, n in zip(file.ids, file.lengths.tolist(), strict=True)]
     spec = {name: value for name, value in file.spec.to_json().items() if name not in ("grid", "scales")}
-    named = {"digest": file.digest.hex(), "size": file.size, "whole": file.whole, "caption": file.caption, "cut": file.cut}
+    named: dict[str, object] = {
+        "digest": file.digest.hex(),
+        "size": file.size,
+        "whole": file.whole,
+        "caption": file.caption,
+        "cut": file.cut,
+    }
+    if file.overlap:  # files of version 1 were described before there was one
+        named["overlap"] = file.overlap
     return {"writes": writes, "spec": spec, **named, "lengths": file.lengths.tolist(), "ids": strings}
 
 
@@ -68,6 +78,8 @@ def main() -> None:
         "two_codebooks_cut": (scales.to_bytes()[:-12], False),
         "one_pixel": (token_file(replace(PHOTO, max_tokens=1, prefix_lengths=(1,)), (1, 1), [1]).to_bytes(), True),
         "unknown_chunk": (with_unknown_chunk(captioned), False),
+        "overlapping": (token_file(FIXED, (481, 700), [32] * 9, overlap=32).to_bytes(), True),
+        "overlapping_two_codebooks": (token_file(SCALES, (54, 133), [4, 9, 1, 4, 9, 9, 1, 1], caption="🐕", overlap=10).to_bytes(), True),
     }
     for name, (data, writes) in files.items():
         (HERE / f"{name}.vtok").write_bytes(data)
