@@ -55,8 +55,9 @@ def make_seed(rng: np.random.Generator) -> Seed:
     lengths = rng.choice(ladder, rows * cols).astype(np.int64)
     ids = rng.integers(0, spec.codebook_sizes, (len(lengths), int(lengths.max()), len(spec.codebook_sizes)))
     caption = "a dog" if rng.integers(4) == 0 else None
-    size = (int(rows * spec.input_size[0]), int(cols * spec.input_size[1]))
-    file = TokenFile(spec, rng.bytes(4), size, whole, lengths, ids, caption)
+    overlap = 0 if rows * cols == 1 else int(rng.integers(min(spec.input_size) // 2 + 1)) * int(rng.integers(2))
+    height, width = (int(count * (side - overlap) + overlap) for count, side in zip((rows, cols), spec.input_size, strict=True))
+    file = TokenFile(spec, rng.bytes(4), (height, width), whole, lengths, ids, caption, overlap)
     data = file.to_bytes()
     payload = len(data) - file.header.payload_size
     chunks = payload - len(file.header.chunks)
@@ -122,12 +123,14 @@ def craft(rng: np.random.Generator) -> bytes:
         return varint(allowed[rng.integers(len(allowed))])
 
     flags = int(rng.integers(16)) if rng.integers(8) else int(rng.integers(256))
-    start = b"\x89VT\x01" + bytes([flags]) + rng.bytes(4) + number(1, 64, 2048, 65535) + number(1, 64, 2048, 1525)
+    version = 1 + int(rng.integers(2))
+    start = b"\x89VT" + bytes([version, flags]) + rng.bytes(4) + number(1, 64, 2048, 65535) + number(1, 64, 2048, 1525)
     if flags & 8:
         start += b"".join(number(4, 8, 64) for _ in range(4)) + number(1, 2) + b"".join(number(0, 14, 4094) for _ in range(2))
         start += number(0, 7, 255, 65535) + number(0, 0, 2) + (number(1, 4) if rng.integers(2) else b"")
     else:
         start += rng.bytes(3) if rng.integers(2) else bytes([15, 12, 127])
+    start += number(1, 2, 4, 32) if version == 2 else b""
     lengths = number(0, 7, 127)
     if flags & 2:
         coded = rng.bytes(int(rng.integers(1, 40)))

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from vtok.eval.lpips import VARIABLE
+from vtok.tokenizers.titok_vae import TitokVae
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +92,15 @@ def test_a_name_that_is_no_pictures_is_refused_before_the_work(vtok, photo, tmp_
     result = vtok("compare", photo, "-o", tmp_path / name if name != "-" else name, "--model", tmp_path / "no model")
     assert result.code == 2
     assert ".png" in result.line
+
+
+def test_continuous_weights_have_neither_bytes_nor_bpp(vtok, photo, tmp_path):
+    TitokVae.tiny().save_pretrained(tmp_path / "vae")
+    result = vtok("compare", photo, "-o", tmp_path / "sheet.png", "--model", tmp_path / "vae")
+    assert result.code == 0
+    (row,) = result.out.decode().splitlines()[2:-1]
+    assert row.split()[:3] == ["6", "-", "-"]
+    (record,) = vtok("compare", photo, "-o", tmp_path / "sheet.png", "--model", tmp_path / "vae", "--json").records
+    (figures,) = record["rows"]
+    assert (figures["bytes"], figures["bpp"]) == (None, None)
+    assert figures["psnr"] > 0

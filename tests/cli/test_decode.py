@@ -96,7 +96,7 @@ class TestWhatIsRefused:
         ("change", "words"),
         [
             (lambda data: b"GIF89a" + data[6:], "not a .vtok file"),
-            (lambda data: data[:3] + b"\x02" + data[4:], "version 2"),
+            (lambda data: data[:3] + b"\x03" + data[4:], "version 3"),
             (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "checksum"),
             (lambda data: data[:5] + bytes([data[5] ^ 16]) + data[6:], "checksum"),
             (lambda data: data[:12], "cut"),

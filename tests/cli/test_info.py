@@ -18,6 +18,7 @@ def test_the_figures_are_those_of_the_file(vtok, encoded):
         "width": 50,
         "height": 35,
         "tiles": 12,
+        "overlap": 0,
         "tokens_mean": 8,
         "tokens_min": 8,
         "tokens_max": 8,

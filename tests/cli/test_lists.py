@@ -5,6 +5,7 @@ import tomllib
 import pytest
 
 import vtok as package
+from tests.conftest import CHECKOUT
 from vtok import recipes
 from vtok.weights.table import DEFAULT, TABLE
 
@@ -13,6 +14,17 @@ def test_models_lists_the_table(vtok):
     text = vtok("models").out.decode()
     assert all(name in text for name in TABLE)
     assert f"{DEFAULT} (default)" in text
+
+
+def test_models_of_others_come_with_figure_place_and_licence(vtok):
+    lines = vtok("models").out.decode().splitlines()
+    about, place = lines[lines.index("titok_l32.imagenet") + 1 :][:2]
+    assert about == "  TiTok-L-32; family titok, published rFID 2.21"
+    assert place.startswith("  yucornetto/tokenizer_titok_l32_imagenet on the hub; licence of the weights: Apache-2.0; ")
+
+
+def test_the_page_of_models_is_the_one_in_the_docs(vtok):
+    assert vtok("models", "--markdown").out.decode() == (CHECKOUT / "docs" / "models.md").read_text(encoding="utf-8")
 
 
 def test_models_as_json_has_one_object_a_row(vtok):
@@ -61,7 +73,7 @@ def test_the_version_is_that_of_the_package(vtok):
     assert vtok("--version").out.decode() == f"vtok {package.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "info", "truncate", "compare", "models", "recipes", "train"])
+@pytest.mark.parametrize("command", ["encode", "decode", "info", "truncate", "compare", "models", "convert", "recipes", "train"])
 def test_every_command_has_help_with_an_example(vtok, command):
     result = vtok(command, "--help")
     assert result.code == 0

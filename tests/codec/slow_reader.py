@@ -6,18 +6,20 @@ from typing import Any
 
 
 def read_slowly(data: bytes) -> dict[str, Any]:
-    """Fields of a file: width, height, whole, spec, lengths, strings (tile, token, codebook), caption, digest."""
+    """Fields of a file: width, height, whole, spec, overlap, lengths, strings (tile, token, codebook), caption, digest."""
     place = _Place(data, 4)
     flags = place.byte()
     digest = place.take(4)
     width, height = place.varint(), place.varint()
     spec = _general(place) if flags & 8 else _compact(place)
-    rows, cols = (1, 1) if flags & 1 else (math.ceil(height / spec["tile"][0]), math.ceil(width / spec["tile"][1]))
+    overlap = place.varint() if data[3] == 2 else 0
+    rows, cols = (1, 1) if flags & 1 else (_count(height, spec["tile"][0], overlap), _count(width, spec["tile"][1], overlap))
     lengths = _lengths(place, rows, cols) if flags & 2 else [1 + (place.varint() if flags & 8 else place.byte())] * (rows * cols)
     place.take(6)
     caption = _caption(place) if flags & 4 else None
     strings = _strings(place.data[place.at :], lengths, spec)
-    return {"digest": digest, "size": (height, width), "whole": bool(flags & 1), **strings, "caption": caption, "spec": spec}
+    known = {"digest": digest, "size": (height, width), "whole": bool(flags & 1), "overlap": overlap}
+    return {**known, **strings, "caption": caption, "spec": spec}
 
 
 class _Place:
@@ -34,6 +36,10 @@ class _Place:
     def varint(self) -> int:
         byte = self.byte()
         return byte if byte < 128 else byte - 128 + 128 * self.varint()
+
+
+def _count(side: int, tile_side: int, overlap: int) -> int:
+    return max(1, math.ceil((side - overlap) / (tile_side - overlap)))
 
 
 def _bits(data: bytes) -> str:

@@ -29,27 +29,35 @@ def specs(draw: st.DrawFn) -> TokenSpec:
 
 @st.composite
 def token_files(draw: st.DrawFn, spec_strategy: st.SearchStrategy[TokenSpec] | None = None, **fields: Any) -> TokenFile:
-    """Whole and tiled files with equal or varied lengths."""
+    """Whole and tiled files with equal or varied lengths; tiles side by side, or overlapping."""
     spec = draw(spec_strategy or specs())
     whole = draw(st.booleans())
     if whole:
         height = draw(st.integers(1, 65535))
-        size, num_tiles = (height, draw(st.integers(1, min(65535, 100_000_000 // height)))), 1
+        size, num_tiles, overlap = (height, draw(st.integers(1, min(65535, 100_000_000 // height)))), 1, 0
     else:
         rows, cols = draw(st.integers(1, 5)), draw(st.integers(1, 5))
-        size = min(rows * spec.input_size[0], 9_999), min(cols * spec.input_size[1], 9_999)
-        num_tiles = int(np.prod([-(-a // b) for a, b in zip(size, spec.input_size, strict=True)]))
+        overlap = draw(st.just(0) | st.integers(0, min(spec.input_size) // 2))
+        size, counts = zip(*(_cut(count, side, overlap) for count, side in zip((rows, cols), spec.input_size, strict=True)), strict=True)
+        num_tiles = counts[0] * counts[1]
+        overlap = 0 if num_tiles == 1 else overlap
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     lengths = rng.choice(draw(st.lists(st.sampled_from(spec.prefix_lengths), min_size=1, max_size=5)), num_tiles).astype(np.int64)
     ids = rng.integers(0, spec.codebook_sizes, (num_tiles, int(lengths.max()), len(spec.codebook_sizes)))
     ids[np.arange(ids.shape[1]) >= lengths[:, None]] = 0
     caption = fields.get("caption", draw(st.none() | st.text(max_size=40)))
-    return TokenFile(spec, draw(st.binary(min_size=4, max_size=4)), size, whole, lengths, ids, caption)
+    return TokenFile(spec, draw(st.binary(min_size=4, max_size=4)), size, whole, lengths, ids, caption, overlap)
+
+
+def _cut(count: int, side: int, overlap: int) -> tuple[int, int]:
+    """Pixels that so many tiles cover, at most 9,999, and how many of them are needed for these."""
+    pixels = min(overlap + count * (side - overlap), 9_999)
+    return pixels, 1 if pixels <= side else 1 + -(-(pixels - side) // (side - overlap))
 
 
 def assert_equal(file: TokenFile, other: TokenFile) -> None:
     """All fields but `cut` are the same."""
-    for name in ("spec", "digest", "size", "whole", "caption"):
+    for name in ("spec", "digest", "size", "whole", "caption", "overlap"):
         assert getattr(file, name) == getattr(other, name)
     np.testing.assert_array_equal(file.lengths, other.lengths)
     np.testing.assert_array_equal(file.ids, other.ids)

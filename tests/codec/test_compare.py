@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.cli.samples import pixels
+from tests.codec.toy import ToyTokenizer
 from vtok.codec.compare import SHOWN_SIDE, Comparison, Row, compare, doubling
 from vtok.codec.compress import encode_pictures
 from vtok.codec.decompress import decode_file
@@ -60,6 +61,15 @@ class TestFigures:
     def test_whole_is_one_string(self, tokenizer):
         comparison = compare(pixels(35, 50), tokenizer, whole=True)
         assert (comparison.tiles, comparison.size) == (1, (35, 50))
+
+    def test_tiles_overlap_as_asked_for(self):
+        picture = pixels(35, 50)
+        comparison = compare(picture, ToyTokenizer(), lengths=[2], overlap=3)
+        file = encode_pictures([picture], ToyTokenizer(), Rate(tokens=2), overlap=3)[0]
+        assert comparison.tiles == len(file.lengths) == 7 * 10
+        assert comparison.rows[0].num_bytes == file.num_bytes
+        assert comparison.rows[0].psnr == psnr(picture, decode_file(file, ToyTokenizer()))
+        assert compare(picture, ToyTokenizer(overlap=3), lengths=[2]).tiles == 7 * 10
 
     def test_lpips_is_measured_on_the_whole_picture(self, tokenizer):
         seen = []

@@ -1,6 +1,7 @@
 """Pictures to files and back, with a tokenizer that is small enough to follow."""
 
 import importlib
+import math
 
 import numpy as np
 import pytest
@@ -56,9 +57,9 @@ def test_pictures_of_many_sizes_give_the_same_files_together_and_alone(rate):
 def test_large_groups_go_through_the_tokenizer_in_batches(monkeypatch):
     batches = []
 
-    def encode_grid(self, images, num_tokens=None):
+    def encode_grid(self, images, num_tokens=None, **more):
         batches.append(tuple(images.shape))
-        return super(ToyTokenizer, self).encode_grid(images, num_tokens)
+        return super(ToyTokenizer, self).encode_grid(images, num_tokens, **more)
 
     monkeypatch.setattr(importlib.import_module("vtok.codec.compress"), "_BATCH_PIXELS", 3 * 16 * 16)
     monkeypatch.setattr(ToyTokenizer, "encode_grid", encode_grid)
@@ -170,7 +171,7 @@ def test_a_file_that_borrows_a_digest_is_refused():
 
 def test_without_a_model_the_default_codes_and_the_digest_finds_it_again(monkeypatch):
     other, asked = ToyTokenizer(step=0.2), []
-    monkeypatch.setattr("vtok.weights.load", lambda name=None: TOY if name is None else other)
+    monkeypatch.setattr("vtok.weights.load_tokenizer", lambda name=None: TOY if name is None else other)
     monkeypatch.setattr("vtok.weights.load_by_digest", lambda digest: asked.append(digest) or None)
     data = compress(photo(20, 20))
     assert np.asarray(decompress(data)).shape == (20, 20, 3)
@@ -224,6 +225,125 @@ def test_what_cannot_be_stored_is_refused_before_any_work(monkeypatch):
         encode(photo(8, 8), captions=["x" * 5000])
     with pytest.raises(ValueError, match=r"pixels must be \(H, W, 3\) uint8, got \(8, 8\) uint8"):
         encode(photo(8, 8)[..., 0])
+
+
+class TestOverlap:
+    @pytest.mark.parametrize("size", SIZES)
+    @pytest.mark.parametrize("overlap", [1, 3, 4])
+    @pytest.mark.parametrize("zoom", [1, 2])
+    def test_a_picture_of_any_size_comes_back_in_its_size(self, size, overlap, zoom):
+        picture, tokenizer = photo(*size), ToyTokenizer(zoom=zoom)
+        file = TokenFile.from_bytes(compress(picture, overlap=overlap, model=tokenizer))
+        assert file.grid == tuple(max(1, math.ceil((side - overlap) / (SIDE - overlap))) for side in size)
+        assert file.overlap == (0 if file.grid == (1, 1) else overlap)
+        decoded = np.asarray(decompress(file.to_bytes(), model=tokenizer))
+        assert decoded.shape == picture.shape
+        assert abs(decoded.mean() - picture.mean()) < 25
+
+    def test_the_picture_comes_back_where_it_was(self):
+        picture = photo(67, 43)
+        file = encode(picture, overlap=3)
+        assert file.grid == (13, 8)
+        padded = np.pad(picture, ((0, 1), (0, 0), (0, 0)), mode="edge")
+        expected = TOY.encode_grid(torch.from_numpy(padded).permute(2, 0, 1)[None] / 255, overlap=3)
+        np.testing.assert_array_equal(file.ids, expected.ids)
+        decoded = (TOY.decode_grid(expected, 13, 8, overlap=3) * 255).round().byte()[0].permute(1, 2, 0).numpy()
+        np.testing.assert_array_equal(decode_file(file, TOY), decoded[:67, :43])
+
+    def test_borders_between_tiles_are_fainter(self):
+        gradient = np.linspace(0, 255, 80)[None, :, None].repeat(40, 0).repeat(3, 2).round().astype(np.uint8)
+
+        def largest_step(overlap):
+            decoded = decode_file(encode(gradient, Rate(tokens=3), overlap=overlap), TOY)  # a grey level for each tile
+            return np.abs(np.diff(decoded.astype(int), axis=1)).max()
+
+        assert largest_step(4) < 0.5 * largest_step(0)
+
+    def test_none_takes_what_the_tokenizer_has(self):
+        own = ToyTokenizer(overlap=2)
+        assert encode(photo(20, 20), tokenizer=own).overlap == 2
+        assert encode(photo(20, 20), tokenizer=own, overlap=0).overlap == 0
+        assert encode(photo(20, 20), tokenizer=own, overlap=4).overlap == 4
+        assert TokenFile.from_bytes(compress(photo(20, 20), model=own)).overlap == 2
+        assert encode(photo(20, 20)).overlap == 0
+
+    @pytest.mark.parametrize("options", [{"whole": True}, {}])
+    def test_one_tile_has_none(self, options):
+        picture = photo(40, 40) if options else photo(8, 5)
+        assert encode(picture, tokenizer=ToyTokenizer(overlap=2), **options).to_bytes() == encode(picture, **options).to_bytes()
+
+    def test_none_at_all_gives_the_bytes_that_there_were_before(self):
+        assert encode(photo(30, 20), overlap=0).to_bytes()[3] == 1
+        assert encode(photo(30, 20), overlap=1).to_bytes()[3] == 2
+
+    @pytest.mark.parametrize("rate", [Rate(), Rate(tokens=5), Rate(num_bytes=600), Rate(bpp=8.0), Rate(psnr=15.0)])
+    def test_pictures_of_many_sizes_give_the_same_files_together_and_alone(self, rate):
+        pictures = [photo(*size, seed) for seed, size in enumerate([(30, 40), (27, 43), (32, 37), (8, 8), (8, 70), (5, 6), (27, 43)])]
+        together = encode_pictures(pictures, TOY, rate, overlap=3)
+        for picture, file in zip(pictures, together, strict=True):
+            assert_equal(encode(picture, rate, overlap=3), file)
+
+    @pytest.mark.parametrize("num_bytes", [200, 300, 600])
+    def test_the_file_has_at_most_the_bytes_asked_for(self, num_bytes):
+        data = compress(photo(67, 43), bytes=num_bytes, overlap=2, model=TOY)
+        assert num_bytes - 10 <= len(data) <= num_bytes
+        assert TokenFile.from_bytes(data).overlap == 2
+
+    def test_the_file_has_at_most_the_bits_a_pixel_asked_for(self):
+        data = compress(photo(120, 160), bpp=1.0, overlap=2, model=TOY)
+        assert 0.98 < 8 * len(data) / (120 * 160) <= 1.0
+
+    def test_a_quality_is_reached(self):
+        picture = photo(96, 128)
+        best = psnr(picture, decode_file(encode(picture, overlap=2), TOY))
+        file = encode(picture, Rate(psnr=best - 2), overlap=2)
+        assert best - 2 <= psnr(picture, decode_file(file, TOY)) < best - 1.9
+
+    def test_a_cut_file_decodes(self):
+        picture = photo(80, 80)
+        data = compress(picture, overlap=3, model=TOY)
+        decoded = np.asarray(decompress(data[: len(data) // 2], model=TOY))
+        assert decoded.shape == picture.shape
+        assert psnr(picture, decoded) > 12
+
+    def test_a_prefix_decodes_as_the_truncated_file(self):
+        data = compress(photo(50, 70), tokens=5, overlap=3, model=TOY)
+        short = decompress(compress(photo(50, 70), tokens=2, overlap=3, model=TOY), model=TOY)
+        np.testing.assert_array_equal(np.asarray(decompress(data, tokens=2, model=TOY)), np.asarray(short))
+
+    def test_the_caption_reaches_every_tile(self, monkeypatch):
+        given = []
+
+        def reconstruct(self, vectors, lengths, options):
+            given.extend(options.text)
+            return reconstructed(self, vectors, lengths, options)
+
+        reconstructed = ToyTokenizer.reconstruct
+        monkeypatch.setattr(ToyTokenizer, "reconstruct", reconstruct)
+        file = encode(photo(60, 60), captions=["a cat"], overlap=2)
+        decode_file(file, TOY)
+        assert given == ["a cat"] * 100
+
+    def test_what_the_tokenizer_does_not_take_is_refused_before_any_work(self, monkeypatch):
+        monkeypatch.setattr(ToyTokenizer, "encode_grid", None)
+        with pytest.raises(UnsupportedError, match="an overlap of 5 pixels is more than half a tile; toy takes 0 to 4"):
+            compress(photo(67, 43), overlap=5, model=TOY)
+        with pytest.raises(ValueError, match="overlap must be at least 0, got -1"):
+            compress(photo(67, 43), overlap=-1, model=TOY)
+        monkeypatch.setattr(ToyTokenizer, "sees_neighbours", True)
+        with pytest.raises(UnsupportedError, match="tiles of toy see their neighbours and need no overlap: 2 pixels asked, take 0"):
+            compress(photo(67, 43), overlap=2, model=TOY)
+
+    def test_a_picture_of_too_many_tiles_that_overlap_is_refused(self):
+        picture = np.zeros((1032, 1028, 3), np.uint8)
+        with pytest.raises(PictureError, match="257 x 256 tiles; at most 65536"):
+            encode(picture, overlap=4)
+
+    def test_a_file_that_borrows_a_digest_is_refused(self, monkeypatch):
+        file = encode(photo(20, 20), overlap=2)
+        monkeypatch.setattr(ToyTokenizer, "sees_neighbours", True)
+        with pytest.raises(ModelMismatchError, match=r"its tiles are cut otherwise .*see their neighbours.*: it is damaged, or forged"):
+            decode_file(file, TOY)
 
 
 def test_no_pictures_give_no_files():

@@ -35,7 +35,7 @@ def test_a_file_comes_back_from_its_bytes(file):
 @given(token_files())
 def test_the_size_is_known_without_packing(file):
     size = len(file.to_bytes())
-    assert size == file.num_bytes == file_size(file.spec, file.size, file.whole, file.lengths, file.caption)
+    assert size == file.num_bytes == file_size(file.spec, file.size, file.whole, file.lengths, file.caption, file.overlap)
 
 
 @QUICK
@@ -44,11 +44,17 @@ def test_a_reader_written_from_the_specification_finds_the_same(file):
     found = read_slowly(file.to_bytes())
     assert found["lengths"] == file.lengths.tolist()
     assert found["strings"] == [row[:n].tolist() for row, n in zip(file.ids, file.lengths, strict=True)]
-    for name in ("digest", "size", "whole", "caption"):
+    for name in ("digest", "size", "whole", "caption", "overlap"):
         assert found[name] == getattr(file, name)
     spec = found["spec"]
     assert (spec["tile"], spec["output"]) == (file.spec.input_size, file.spec.output_size)
     assert (tuple(spec["sizes"]), tuple(spec["prefixes"])) == (file.spec.codebook_sizes, file.spec.prefix_lengths)
+
+
+@QUICK
+@given(token_files())
+def test_only_a_file_whose_tiles_overlap_is_of_version_2(file):
+    assert file.to_bytes()[3] == (2 if file.overlap else 1)
 
 
 @QUICK
@@ -69,6 +75,7 @@ def test_a_cut_file_decodes_to_the_whole_tokens_left(file, data):
     assert [row[:n].tolist() for row, n in zip(found.ids, found.lengths, strict=True)] == expected["strings"]
     assert not found.ids[np.arange(found.ids.shape[1]) >= found.lengths[:, None]].any()
     assert_equal(TokenFile.from_bytes(found.to_bytes()), found)
+    assert found.overlap == file.overlap
 
 
 def test_tokens_beyond_the_last_length_that_decodes_are_dropped_from_a_cut_file():

@@ -20,10 +20,10 @@ SPEC = TokenSpec((16,), 8, tuple(range(1, 9)), (8, 8), (8, 8))
 ODD = TokenSpec((10, 300), 8, (2, 5, 8), (8, 8), (8, 8))
 
 
-def example(spec=SPEC, lengths=(2,), size=(8, 8), caption=None):
+def example(spec=SPEC, lengths=(2,), size=(8, 8), caption=None, overlap=0):
     rng = np.random.default_rng(0)
     ids = rng.integers(0, spec.codebook_sizes, (len(lengths), max(lengths), len(spec.codebook_sizes)))
-    return TokenFile(spec, b"abcd", size, False, np.array(lengths), ids, caption)
+    return TokenFile(spec, b"abcd", size, False, np.array(lengths), ids, caption, overlap)
 
 
 EXAMPLES = {
@@ -31,6 +31,8 @@ EXAMPLES = {
     "caption": example(caption="cat"),
     "tiles": example(lengths=(1, 5, 8, 1, 1, 2), size=(16, 24)),
     "general": example(ODD, lengths=(2, 5, 8, 2), size=(16, 16)),
+    "overlap": example(lengths=(1, 5, 8, 1, 1, 2), size=(12, 18), overlap=3),
+    "general with overlap": example(ODD, lengths=(2, 5, 8, 2), size=(14, 14), overlap=2),
 }
 
 
@@ -70,6 +72,7 @@ def _flipped(data, at, flip):
 @given(st.binary(max_size=300))
 def test_any_bytes_behind_a_good_start_are_a_file_or_an_error(data):
     message_of(b"\x89VT\x01" + data)
+    message_of(b"\x89VT\x02" + data)
     message_of(data)
 
 
@@ -93,7 +96,8 @@ def test_a_file_with_bytes_behind_it_is_refused(file, more):
     ("at", "value", "message"),
     [
         (0, 0x88, r"not a .vtok file: it starts with b'\x88VT'"),
-        (3, 2, "has format version 2, this vtok reads version 1: update vtok"),
+        (3, 3, "has format version 3, this vtok reads versions 1 and 2: update vtok"),
+        (3, 0, "has format version 0, this vtok reads versions 1 and 2: update vtok"),
         (4, 0x30, "uses entropy coder 3, this vtok knows only 0"),
         (9, 0x09, "the checksum of the header is wrong"),
         (22, 0x00, "the checksum of the tokens is wrong"),
@@ -110,9 +114,9 @@ def test_the_name_of_the_data_is_in_the_message():
         TokenFile.from_bytes(b"", name="photo.vtok")
 
 
-def sealed(*fields, flags=0, payload=b""):
+def sealed(*fields, flags=0, payload=b"", version=1):
     """A file with these bytes behind the digest and right checksums; the lengths are the last field."""
-    start = b"\x89VT\x01" + bytes([flags]) + b"abcd" + b"".join(fields)
+    start = b"\x89VT" + bytes([version, flags]) + b"abcd" + b"".join(fields)
     covered = start + zlib.crc32(payload, zlib.crc32(fields[-1])).to_bytes(4, "little")
     return covered + binascii.crc_hqx(covered, 0xFFFF).to_bytes(2, "little") + payload
 
@@ -157,6 +161,13 @@ ABSURD = {
     "lengths beyond the file": sealed(side(2048, 2048), SHORT, b"\x03\0\0" + varint(2**28), flags=2),
     "unary without end": sealed(side(2048, 2048), SHORT, b"\x03\0\0" + varint(900) + bytes(900), flags=2),
     "large steps": sealed(side(16, 8), SHORT, b"\x02\0\xf0" + varint(3) + b"\0\1\xff", flags=2),
+    "overlap 0": sealed(side(16, 8), SHORT, b"\0", b"\0", version=2, payload=b"\0"),
+    **{f"overlap {n}": sealed(side(16, 8), SHORT, varint(n), b"\0", version=2, payload=bytes(9)) for n in [5, 8, *LARGE]},
+    "overlap in the smaller side": sealed(side(16, 16), general(tile=(8, 3)), b"\2", b"\0", version=2, flags=GENERAL, payload=bytes(9)),
+    "overlap of tiles of one pixel": sealed(side(9, 9), general(tile=(1, 8)), b"\1", b"\0", version=2, flags=GENERAL, payload=bytes(9)),
+    "overlap of one tile": sealed(side(8, 8), SHORT, b"\2", b"\0", version=2, payload=b"\0"),
+    "overlap of a whole picture": sealed(side(80, 80), SHORT, b"\2", b"\0", version=2, flags=1, payload=b"\0"),
+    "many tiles that overlap": sealed(side(1024, 1032), SHORT, b"\4", b"\0", version=2, payload=bytes(9)),
     "filling bits": sealed(side(8, 8), SHORT, b"\0", payload=b"\x11"),
     "chunk beyond the file": sealed(side(8, 8), SHORT, b"\0", flags=4, payload=b"\x01" + varint(65000)),
     "chunk too large": sealed(side(8, 8), SHORT, b"\0", flags=4, payload=b"\x01" + varint(2**28)),
@@ -179,6 +190,8 @@ def test_an_absurd_header_is_refused_at_once_in_little_memory(name):
 def test_the_seal_of_those_headers_is_good():
     data = sealed(side(8, 8), SHORT, b"\1", payload=b"\x12")
     assert TokenFile.from_bytes(data).ids[0, :, 0].tolist() == [1, 2]
+    data = sealed(side(12, 8), SHORT, b"\4", b"\0", version=2, payload=b"\x12")
+    assert TokenFile.from_bytes(data).ids[:, 0, 0].tolist() == [1, 2]
     chunks = b"\x01\x03cat" + zlib.crc32(b"\x01\x03cat").to_bytes(4, "little") + b"\0"
     assert TokenFile.from_bytes(_with_chunks(chunks)).caption == "cat"
 

@@ -23,12 +23,12 @@ def expected(name):
     ids = np.zeros((len(lengths), lengths.max(), len(spec.codebook_sizes)), np.int64)
     for row, string in zip(ids, fields["ids"], strict=True):
         row[: len(string)] = string
-    known = {name: fields[name] for name in ("whole", "caption", "cut")}
+    known = {name: fields[name] for name in ("whole", "caption", "cut")} | {"overlap": fields.get("overlap", 0)}
     return TokenFile(spec, bytes.fromhex(fields["digest"]), tuple(fields["size"]), lengths=lengths, ids=ids, **known), fields
 
 
 def test_all_golden_files_are_there():
-    assert len(NAMES) == 11
+    assert len(NAMES) == 13
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,6 +50,12 @@ def test_a_reader_written_from_the_specification_reads_golden_files(name):
     _, fields = expected(name)
     found = read_slowly((FOLDER / f"{name}.vtok").read_bytes())
     assert (found["lengths"], found["strings"], found["caption"]) == (fields["lengths"], fields["ids"], fields["caption"])
+    assert found["overlap"] == fields.get("overlap", 0)
+
+
+def test_the_golden_files_of_version_2_are_those_that_overlap():
+    second = [name for name in NAMES if (FOLDER / f"{name}.vtok").read_bytes()[3] == 2]
+    assert second == [name for name in NAMES if expected(name)[0].overlap] == ["overlapping", "overlapping_two_codebooks"]
 
 
 def test_the_example_of_the_specification_is_true():

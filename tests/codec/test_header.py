@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.codec.strategies import QUICK
 from vtok.codec.cursor import Cursor, varint
-from vtok.codec.header import Header, read_header
+from vtok.codec.header import Header, covered_size, grid_of, read_header
 from vtok.errors import PictureError, UnsupportedError
 from vtok.tokenizers.spec import TokenSpec
 
@@ -86,6 +86,55 @@ def test_the_header_checksum_is_the_one_of_the_specification():
 def test_the_file_keeps_no_grid_and_no_scales():
     header = whole(replace(nested(max_tokens=4), grid=(2, 2)), 64, 64)
     assert header.spec == nested(max_tokens=4)
+
+
+@pytest.mark.parametrize(
+    ("size", "overlap", "grid"),
+    [
+        ((64, 64), 0, (1, 1)),
+        ((64, 65), 0, (1, 2)),
+        ((1, 65), 8, (1, 2)),
+        ((64, 120), 8, (1, 2)),
+        ((65, 121), 8, (2, 3)),
+        ((176, 176), 8, (3, 3)),
+        ((177, 176), 8, (4, 3)),
+        ((96, 97), 32, (2, 3)),
+        ((128, 127), 1, (3, 2)),
+    ],
+)
+def test_so_many_tiles_cover_a_picture(size, overlap, grid):
+    spec = nested()
+    assert grid_of(spec, size, whole=False, overlap=overlap) == grid
+    assert grid_of(spec, size, whole=True, overlap=overlap) == (1, 1)
+    for side, count, covered in zip(size, grid, covered_size(spec, grid, overlap), strict=True):
+        assert side <= covered
+        assert count == 1 or side > covered - (64 - overlap)  # one tile less would not do
+
+
+def test_the_overlap_takes_one_varint_behind_the_spec():
+    apart, overlapping = (Header(nested(), DIGEST, (64, 200), False, np.full(4, 3), overlap=overlap).to_bytes(b"") for overlap in (0, 16))
+    spec = bytes([15, 12, 255])
+    start = apart.index(spec) + 3
+    assert (apart[3], overlapping[3]) == (1, 2)
+    assert overlapping[4 : start + 1] == apart[4:start] + bytes([16])
+    assert len(overlapping) == len(apart) + 1
+    assert read_header(Cursor(overlapping, "the data"))[0].overlap == 16
+
+
+@pytest.mark.parametrize(("overlap", "size", "count"), [(33, (64, 200), 4), (-1, (64, 200), 4), (8, (64, 64), 1)])
+def test_an_overlap_out_of_range_is_a_mistake_of_the_program(overlap, size, count):
+    with pytest.raises(ValueError, match="overlap must be 0"):
+        Header(nested(), DIGEST, size, False, np.full(count, 3), overlap=overlap)
+
+
+def test_a_whole_picture_has_no_overlap():
+    with pytest.raises(ValueError, match="overlap must be 0 for a picture of one tile, got 8"):
+        Header(nested(), DIGEST, (640, 640), True, np.array([3]), overlap=8)
+
+
+def test_tiles_that_overlap_are_counted_as_they_lie():
+    with pytest.raises(PictureError, match="511 x 511 tiles; at most 65536"):
+        Header(nested(side=4), DIGEST, (1024, 1024), False, np.full(256**2, 1), overlap=2)
 
 
 @pytest.mark.parametrize(

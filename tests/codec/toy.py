@@ -24,12 +24,13 @@ class ToyTokenizer(Tokenizer):
         step: of the levels; another step is another model.
         prefixes: lengths that decode; all when None.
         zoom: decoded pixels for one source pixel, along each side.
+        overlap: of tiles, unless a user says otherwise.
     """
 
     family = "toy"
     decode_options = frozenset({"text"})
 
-    def __init__(self, step: float = 0.1, prefixes: tuple[int, ...] | None = None, zoom: int = 1):
+    def __init__(self, step: float = 0.1, prefixes: tuple[int, ...] | None = None, zoom: int = 1, overlap: int = 0):
         super().__init__()
         num = 3 * len(COSINES)
         side = SIDE * zoom
@@ -37,6 +38,7 @@ class ToyTokenizer(Tokenizer):
         self.register_buffer("levels", (torch.arange(64) - 32) * step)
         self.register_buffer("basis", torch.stack([_cosine(v, u) for v, u in COSINES]))
         self.zoom = zoom
+        self.overlap = overlap
         self.given: DecodeOptions | None = None
 
     levels: Tensor
@@ -45,6 +47,10 @@ class ToyTokenizer(Tokenizer):
     @classmethod
     def tiny(cls) -> Self:
         return cls()
+
+    @property
+    def default_overlap(self) -> int:
+        return self.overlap
 
     def code_state(self) -> Mapping[str, Tensor]:
         return {"levels": self.levels}

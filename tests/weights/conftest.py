@@ -1,6 +1,7 @@
 """Fixtures for models in folders and on the hub."""
 
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
 
 @pytest.fixture
 def closed_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """A hub whose port refuses connections, and an empty cache."""
+    """A hub whose port refuses connections, and an empty cache; nobody waits between attempts."""
+    monkeypatch.setattr(time, "sleep", lambda *_: None)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening
         _point_to(f"http://127.0.0.1:{taken.getsockname()[1]}", monkeypatch, tmp_path)

@@ -13,6 +13,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 Files = dict[str, bytes]
+LARGE = (".safetensors", ".bin")
 
 
 @dataclass
@@ -38,11 +39,17 @@ class Repository:
 
 
 class HubServer:
-    """Serves `repositories` (by `organisation/name`) at `url` from a thread while the context lasts; counts requests in `requests`."""
+    """Serves `repositories` (by `organisation/name`) at `url` from a thread while the context lasts; counts requests in `requests`.
+
+    A download ends early, with the connection, after as many bytes as the first of `cuts` says, which is then taken away; `starts`
+    has where each download began. Of large files (`LARGE`) the SHA-256 is stated, as of those that git does not keep.
+    """
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.requests: list[str] = []
+        self.cuts: list[int] = []
+        self.starts: list[int] = []
         hub = self
 
         class Handler(_Handler):
@@ -145,8 +152,24 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": sha}
         if path not in files:
             self._reply(b"", HTTPStatus.NOT_FOUND, {**headers, "X-Error-Code": "EntryNotFound"})
-        else:
-            self._reply(files[path], HTTPStatus.OK, {**headers, "ETag": f'"{_blob(files[path])}"'})
+            return
+        data = files[path]
+        if path.endswith(LARGE):
+            headers |= {"X-Linked-ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Linked-Size": str(len(data))}
+        self._download(data, {**headers, "ETag": f'"{_blob(data)}"'})
+
+    def _download(self, data: bytes, headers: dict[str, str]) -> None:
+        """All bytes, or those from the first one that was asked for, unless the connection is to break off."""
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(asked[1]) if asked else 0
+        if asked:
+            headers |= {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
+        status = HTTPStatus.PARTIAL_CONTENT if asked else HTTPStatus.OK
+        cut = None
+        if self.command == "GET":
+            self.server_state.starts.append(start)
+            cut = self.server_state.cuts.pop(0) if self.server_state.cuts else None
+        self._reply(data[start:], status, headers, cut=cut)
 
     def _files(self, name: str, revision: str) -> tuple[str, Files] | None:
         """The commit and files of a revision, or None after an answer that says what is missing."""
@@ -163,13 +186,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
         self._reply(json.dumps(value).encode(), status, {"Content-Type": "application/json"})
 
-    def _reply(self, data: bytes, status: HTTPStatus, headers: dict[str, str]) -> None:
+    def _reply(self, data: bytes, status: HTTPStatus, headers: dict[str, str], cut: int | None = None) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(data))}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(data)
+            self.wfile.write(data[:cut])
+        if cut is not None:
+            self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from tests.weights.hub_server import HubServer
-from vtok.errors import ConfigError, UnknownModelError, WeightsError
+from vtok.errors import ConfigError, UnknownModelError, UnsupportedError, WeightsError
 from vtok.tokenizers.base import Tokenizer
-from vtok.weights import DEFAULT, TABLE, Weights, load, load_by_digest
+from vtok.tokenizers.titok_vae import TitokVae
+from vtok.weights import DEFAULT, TABLE, Weights, load, load_by_digest, load_tokenizer
 from vtok.weights.table import Bundled, Hub
 
 
 def test_none_is_the_default() -> None:
-    assert load().code_digest == load(DEFAULT).code_digest
+    assert load_tokenizer().code_digest == load_tokenizer(DEFAULT).code_digest
 
 
 def test_a_folder_loads_by_string_and_by_path(model: Tokenizer, tmp_path: Path) -> None:
@@ -45,15 +46,21 @@ def test_a_name_that_is_nothing_says_what_is_possible(name: str) -> None:
 
 
 def test_a_path_is_never_a_hub_id(hub: HubServer) -> None:
-    with pytest.raises(UnknownModelError, match="no such folder"):
+    with pytest.raises(UnknownModelError, match="no such file or folder"):
         load(Path("somebody/tiny"))
     assert hub.requests == []
 
 
-def test_a_file_is_refused(model: Tokenizer, tmp_path: Path) -> None:
+def test_a_file_of_a_model_folder_is_refused(model: Tokenizer, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "mine")
-    with pytest.raises(UnknownModelError, match="is a file; give the folder"):
+    with pytest.raises(WeightsError, match="mine: is a vtok model already; give that folder"):
         load(tmp_path / "mine" / "model.safetensors")
+
+
+def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(WeightsError, match=r"photo\.jpg: no file of weights"):
+        load(tmp_path / "photo.jpg")
 
 
 def test_an_empty_folder_is_no_model(tmp_path: Path) -> None:
@@ -89,7 +96,7 @@ def test_a_download_with_another_checksum_is_refused(
     model.save_pretrained(tmp_path / "mine")
     commit = hub.publish("somebody/tiny", {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()})
     monkeypatch.setitem(TABLE, "tiny.tests", row(model, Hub("somebody/tiny", commit)))
-    with pytest.raises(WeightsError, match=r"model\.safetensors: SHA-256 is [0-9a-f]{12}\.\.\., tiny\.tests has 0{12}"):
+    with pytest.raises(WeightsError, match=r"SHA-256 is [0-9a-f]{12}\.\.\., expected 0{12}\.\.\.; delete the file"):
         load("tiny.tests")
 
 
@@ -108,3 +115,18 @@ def test_an_unknown_digest_finds_nothing() -> None:
 def test_an_empty_digest_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="empty digest"):
         load_by_digest(b"")
+
+
+def test_a_continuous_tokenizer_loads(tmp_path: Path) -> None:
+    TitokVae.tiny().save_pretrained(tmp_path / "vae")
+    assert isinstance(load(tmp_path / "vae"), TitokVae)
+
+
+def test_those_who_need_tokens_refuse_a_continuous_one(tmp_path: Path) -> None:
+    TitokVae.tiny().save_pretrained(tmp_path / "vae")
+    with pytest.raises(UnsupportedError, match=r"vae is continuous \(family titok_vae\): it has no tokens to store"):
+        load_tokenizer(tmp_path / "vae")
+
+
+def test_those_who_need_tokens_get_the_default_too() -> None:
+    assert load_tokenizer().code_digest == TABLE[DEFAULT].digest

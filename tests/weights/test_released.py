@@ -9,7 +9,7 @@ from PIL import Image
 import vtok
 from vtok.codec import TokenFile
 from vtok.eval.psnr import psnr
-from vtok.weights import load_by_digest
+from vtok.weights import load_by_digest, load_tokenizer
 
 FOLDER = Path(__file__).parent.parent / "data" / "released"
 FILES = sorted(FOLDER.glob("*.vtok"))
@@ -24,7 +24,7 @@ def test_the_weights_of_a_file_are_found_by_its_digest_and_still_have_their_name
     digest = TokenFile.from_bytes(path.read_bytes()).digest
     found = load_by_digest(digest)
     assert found is not None
-    assert found.code_digest == vtok.load(path.stem).code_digest
+    assert found.code_digest == load_tokenizer(path.stem).code_digest
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

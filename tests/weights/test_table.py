@@ -10,8 +10,8 @@ import vtok.weights
 from vtok import recipes
 from vtok.errors import UnknownModelError
 from vtok.tokenizers.registry import FAMILIES
-from vtok.weights import DEFAULT, TABLE, Weights, load, names, weights
-from vtok.weights.table import Bundled, Hub
+from vtok.weights import DEFAULT, TABLE, Weights, load_tokenizer, names, weights
+from vtok.weights.table import Bundled, Hub, Upstream, name_of
 
 BUNDLED = [name for name, row in TABLE.items() if isinstance(row.source, Bundled)]
 
@@ -37,8 +37,17 @@ def test_a_row_names_a_family_that_exists(row: Weights) -> None:
 
 
 @pytest.mark.parametrize("row", TABLE.values(), ids=list(TABLE))
-def test_weights_on_the_hub_are_pinned_to_a_commit(row: Weights) -> None:
-    assert isinstance(row.source, Bundled) or re.fullmatch(r"[0-9a-f]{40}", row.source.revision)
+def test_weights_of_ours_on_the_hub_are_pinned_to_a_commit(row: Weights) -> None:
+    assert not isinstance(row.source, Hub) or re.fullmatch(r"[0-9a-f]{40}", row.source.revision)
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE.values() if isinstance(row.source, Upstream)], ids=lambda row: row.name)
+def test_weights_of_others_state_paper_figure_licence_and_terms(row: Weights) -> None:
+    assert re.fullmatch(r"\d{4}\.\d{5}", row.paper or "")
+    assert row.rfid is not None
+    assert row.num_values is not None
+    assert row.licence
+    assert row.terms
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -49,7 +58,7 @@ def test_bundled_tensors_are_those_of_the_table(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_bundled_weights_have_the_digest_of_the_table(name: str) -> None:
-    assert load(name).code_digest == TABLE[name].digest
+    assert load_tokenizer(name).code_digest == TABLE[name].digest
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -77,3 +86,18 @@ def test_names_takes_a_glob() -> None:
 def test_digests_that_are_no_sha256_are_refused() -> None:
     with pytest.raises(ValueError, match="64 hex digits"):
         Weights("a.b", "linear", Hub("a/b", "0" * 40), "MIT", digest="00", sha256="0" * 64)
+
+
+def test_weights_of_ours_have_digests() -> None:
+    with pytest.raises(ValueError, match="have digests"):
+        Weights("a.b", "linear", Bundled("a"), "MIT")
+
+
+def test_weights_of_others_have_an_official_name() -> None:
+    with pytest.raises(ValueError, match="official name"):
+        Weights("a.b", "titok", Upstream("a/b", "c.bin"), "MIT")
+
+
+def test_a_row_is_found_by_the_start_of_its_digest() -> None:
+    assert name_of(bytes.fromhex(TABLE[DEFAULT].digest or "")[:4]) == DEFAULT
+    assert name_of(b"\xde\xad\xbe\xef") is None

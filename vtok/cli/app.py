@@ -7,6 +7,7 @@ import typer
 
 from vtok.cli.cache_latents import cache_latents
 from vtok.cli.compare import compare
+from vtok.cli.convert import convert
 from vtok.cli.decode import decode
 from vtok.cli.encode import encode
 from vtok.cli.info import info
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (encode, decode, info, truncate, compare, models, recipes, train, cache_latents):
+for _command in (encode, decode, info, truncate, compare, models, convert, recipes, train, cache_latents):
     app.command()(_command)
 
 

@@ -7,7 +7,7 @@ import typer
 
 from vtok.cli.jobs import Job, Jobs, check_distinct, check_folders
 from vtok.cli.loading import Loader, torch_device
-from vtok.cli.options import Device, DeviceOption, JsonOption, ModelOption
+from vtok.cli.options import Device, DeviceOption, JsonOption, ModelOption, OverlapOption
 from vtok.cli.pipes import PIPE, read_stdin, say, tell
 from vtok.cli.report import json_line
 from vtok.errors import MissingExtraError, WeightsError
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from vtok.codec.compare import Comparison
     from vtok.eval.lpips import Lpips
 
+_FIGURES = (("bytes", 12, ","), ("bpp", 10, ".4f"), ("psnr", 10, ".2f"), ("lpips", 8, ".3f"))  # width and form of each column
+
 
 def compare(
     photo: Annotated[str, typer.Argument(metavar="PHOTO", help="A picture, or - for standard input.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .png, .jpg or .webp file to write.")],
     lengths: Annotated[str | None, typer.Option(metavar="1,4,16", help="Tokens of each tile; default: 1, 2, 4, ... and all.")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="One string for the whole picture, resized, in place of tiles.")] = False,
+    overlap: OverlapOption = None,
     lpips_weights: Annotated[
         Path | None, typer.Option("--lpips-weights", metavar="FILE", help="AlexNet's weights for LPIPS, .safetensors or .pth.")
     ] = None,
@@ -45,7 +48,7 @@ def compare(
     picture = read_picture(read_stdin() if photo == PIPE else photo, name="standard input" if photo == PIPE else photo)
     loader = Loader(model, device)
     metric, why_not = _lpips(lpips_weights, device, min(picture.shape[:2]))
-    comparison = measure(picture, loader.tokenizer, lengths=wanted, whole=whole, lpips=metric)
+    comparison = measure(picture, loader.model, lengths=wanted, whole=whole, overlap=overlap, lpips=metric)
     write_picture(output, draw(comparison))
     record = {"file": photo, "output": str(output)} | _record(comparison)
     say(json_line(record) if as_json else "\n".join(_table(record)))
@@ -85,6 +88,6 @@ def _table(record: dict[str, Any]) -> list[str]:
     size = f"{record['width']} x {record['height']} pixels, {record['tiles']:,} tile{'s' * (record['tiles'] != 1)}"
     lines = [f"{record['file']}: {size}", f"{'tokens':>8}{'bytes':>12}{'bpp':>10}{'PSNR dB':>10}{'LPIPS':>8}"]
     for row in record["rows"]:
-        lpips = "-" if row["lpips"] is None else f"{row['lpips']:.3f}"
-        lines.append(f"{row['tokens']:>8}{row['bytes']:>12,}{row['bpp']:>10.4f}{row['psnr']:>10.2f}{lpips:>8}")
+        cells = [f"{'-' if row[name] is None else format(row[name], form):>{width}}" for name, width, form in _FIGURES]
+        lines.append("".join([f"{row['tokens']:>8}", *cells]))
     return [*lines, f"The original beside its prefixes: {record['output']}"]

@@ -10,7 +10,7 @@ import typer
 from vtok.cli.facts import in_words, job_facts, token_facts
 from vtok.cli.jobs import Job, Jobs, check_folders, plan_jobs
 from vtok.cli.loading import Loader
-from vtok.cli.options import Device, DeviceOption, Inputs, JsonOption, ModelOption, QuietOption
+from vtok.cli.options import Device, DeviceOption, Inputs, JsonOption, ModelOption, OverlapOption, QuietOption
 from vtok.cli.pipes import PIPE, read_stdin, write_stdout
 from vtok.cli.report import Report
 from vtok.errors import OutputError, PictureError, VtokError
@@ -32,6 +32,7 @@ def encode(
     bpp: Annotated[float | None, typer.Option(help="Most bits per pixel of each file, spent where they help most.")] = None,
     psnr: Annotated[float | None, typer.Option(help="PSNR in dB to reach with the fewest bytes.")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="One string for the whole picture, resized, in place of tiles.")] = False,
+    overlap: OverlapOption = None,
     caption: Annotated[str | None, typer.Option(help="A text of at most 4096 bytes to store in each file.")] = None,
     model: ModelOption = None,
     device: DeviceOption = Device.auto,
@@ -44,7 +45,7 @@ def encode(
     """
     from vtok.data.pictures import PICTURE_EXTENSIONS
 
-    encoder = _Encoder(Loader(model, device), _rate(tokens, num_bytes, bpp, psnr), whole, _checked(caption))
+    encoder = _Encoder(Loader(model, device), _rate(tokens, num_bytes, bpp, psnr), whole, overlap, _checked(caption))
     plan = plan_jobs(inputs, output, extensions=PICTURE_EXTENSIONS, suffix=".vtok")
     _check_outputs(plan, as_json=as_json)
     check_folders(plan, output)
@@ -113,6 +114,7 @@ class _Encoder:
     loader: Loader
     rate: "Rate"
     whole: bool
+    overlap: int | None
     caption: str | None
 
     def encode(self, batch: Sequence[Picture], report: Report) -> None:
@@ -121,10 +123,12 @@ class _Encoder:
         tokenizer = self.loader.tokenizer
         if self.rate.tokens is not None:
             tokenizer.spec.check_length(self.rate.tokens)
+        tokenizer.decoded_overlap(self.overlap or 0)  # these two would be wrong for all pictures
         start = time.perf_counter()
         pictures = [picture for _, picture in batch]
         try:
-            files = encode_pictures(pictures, tokenizer, self.rate, whole=self.whole, captions=[self.caption] * len(batch))
+            captions = [self.caption] * len(batch)
+            files = encode_pictures(pictures, tokenizer, self.rate, whole=self.whole, overlap=self.overlap, captions=captions)
         except VtokError as error:
             if len(batch) == 1:
                 report.failed(batch[0][0], error)

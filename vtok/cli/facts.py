@@ -30,11 +30,12 @@ def job_facts(job: Job) -> dict[str, Any]:
 
 
 def token_facts(file: "TokenFile", lengths: "Lengths") -> dict[str, Any]:
-    """Size of the picture in pixels, number of tiles, and tokens of each tile."""
+    """Size of the picture in pixels, number of tiles, by how many pixels they overlap, and tokens of each tile."""
     return {
         "width": file.size[1],
         "height": file.size[0],
         "tiles": len(lengths),
+        "overlap": file.overlap,
         "tokens_mean": float(lengths.mean()),
         "tokens_min": int(lengths.min()),
         "tokens_max": int(lengths.max()),

@@ -62,9 +62,9 @@ def _record(file: "TokenFile", num_bytes: int) -> dict[str, Any]:
 
 
 def _model_name(digest: bytes) -> str | None:
-    from vtok.weights.table import TABLE
+    from vtok.weights.table import name_of
 
-    return next((row.name for row in TABLE.values() if bytes.fromhex(row.digest).startswith(digest)), None)
+    return name_of(digest)
 
 
 def _lines(record: dict[str, Any]) -> list[str]:
@@ -72,6 +72,7 @@ def _lines(record: dict[str, Any]) -> list[str]:
 
     tile = f"{record['tile_width']} x {record['tile_height']}"
     grid = f"the whole picture resized to {tile}" if record["whole"] else f"{record['rows']} rows, {record['columns']} columns of {tile}"
+    grid += f", overlapping by {record['overlap']} pixel{'s' * (record['overlap'] > 1)}" if record["overlap"] else ""
     codes = " + ".join(f"{size:,}" for size in record["codebook_sizes"])
     prefixes = "any prefix decodes" if record["nested"] else "not every prefix decodes"
     parts = "" if record["cut"] else f"; header {record['header_bytes']:,}, tokens {record['payload_bytes']:,}"

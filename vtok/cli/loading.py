@@ -11,6 +11,7 @@ from vtok.errors import ModelMismatchError, UnsupportedError
 if TYPE_CHECKING:
     from vtok.codec.container import TokenFile
     from vtok.tokenizers.base import Tokenizer
+    from vtok.tokenizers.latents import LatentTokenizer
 
 
 class Loader:
@@ -27,8 +28,8 @@ class Loader:
         self._by_digest: dict[bytes, Tokenizer] = {}
 
     @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """The model that was named, or the default.
+    def model(self) -> Tokenizer | LatentTokenizer:
+        """The model that was named, or the default, discrete or continuous.
 
         Raises:
             VtokError: there is no such model or no such device.
@@ -36,6 +37,17 @@ class Loader:
         from vtok.weights import load
 
         return load(self._model, device=torch_device(self._device))
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """`model`, which must make tokens.
+
+        Raises:
+            VtokError: as of `model`, or it is continuous.
+        """
+        from vtok.weights import DEFAULT, discrete
+
+        return discrete(self.model, self._model or DEFAULT)
 
     def for_file(self, file: TokenFile) -> Tokenizer:
         """The model that was named, or the one among the known that wrote the file.

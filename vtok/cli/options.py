@@ -16,8 +16,15 @@ class Device(StrEnum):
 
 
 Inputs = typer.Argument(metavar="INPUT", help="Files, folders, patterns in quotes, or - for standard input.", show_default=False)
+OverlapOption = Annotated[
+    int | None,
+    typer.Option(
+        "--overlap", min=0, show_default=False, help="Pixels by which neighbouring tiles overlap and are blended; default: the model's own."
+    ),
+]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", metavar="NAME|FOLDER", help="Weights: a name of `vtok models`, a folder or a hub id.")
+    str | None,
+    typer.Option("--model", metavar="NAME|PATH", help="Weights: a name of `vtok models`, a folder, a hub id, or a published file."),
 ]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute; auto takes a GPU when there is one.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write one JSON object a line to standard output.")]

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vtok.codec.compress import encode_pictures
+from vtok.codec.continuous import decode_latents, encode_latents
 from vtok.codec.decompress import Pixels, decode_file
 from vtok.codec.request import Rate
 from vtok.codec.truncate import truncate
 from vtok.data.eight_bit import from_eight_bit
 from vtok.eval.psnr import psnr
-from vtok.tokenizers.spec import TokenSpec
+from vtok.tokenizers.spec import LatentSpec, TokenSpec
 
 if TYPE_CHECKING:
     from vtok.eval.lpips import Lpips
     from vtok.tokenizers.base import Tokenizer
+    from vtok.tokenizers.latents import LatentTokenizer
 
 SHOWN_SIDE = 768  # longer side in pixels of what a comparison keeps to be shown
 
@@ -29,16 +31,16 @@ class Row:
 
     Args:
         tokens: of each tile.
-        num_bytes: of the whole `.vtok` file.
-        bpp: bits of the file per pixel of the picture.
+        num_bytes: of the whole `.vtok` file; None for a continuous tokenizer's latents, which have none.
+        bpp: bits of the file per pixel of the picture; None likewise.
         psnr: dB, inf for equal pictures; of the whole picture, as lpips is.
         lpips: None when it was not asked for, or the picture is too small for it.
         shown: (h, w, 3) uint8, the decoded picture at the size in which it is shown.
     """
 
     tokens: int
-    num_bytes: int
-    bpp: float
+    num_bytes: int | None
+    bpp: float | None
     psnr: float
     lpips: float | None
     shown: Pixels
@@ -55,7 +57,13 @@ class Comparison:
 
 
 def compare(
-    picture: Pixels, tokenizer: Tokenizer, *, lengths: Sequence[int] | None = None, whole: bool = False, lpips: Lpips | None = None
+    picture: Pixels,
+    tokenizer: Tokenizer | LatentTokenizer,
+    *,
+    lengths: Sequence[int] | None = None,
+    whole: bool = False,
+    overlap: int | None = None,
+    lpips: Lpips | None = None,
 ) -> Comparison:
     """Encode a picture once and decode its prefixes.
 
@@ -63,24 +71,34 @@ def compare(
         picture: (H, W, 3) uint8.
         lengths: tokens of each tile; 1, 2, 4, ... and all when None, each rounded down to one that decodes.
         whole: one string for the whole picture, resized, in place of tiles.
+        overlap: of neighbouring tiles in pixels; None for the tokenizer's own.
         lpips: measures that too; its network decides where.
 
     Raises:
         LengthError: a length that does not decode.
+        UnsupportedError: an overlap that the tokenizer does not take.
     """
+    from vtok.tokenizers.latents import LatentTokenizer
+
     wanted = doubling(tokenizer.spec) if lengths is None else sorted({tokenizer.spec.check_length(n) for n in lengths})
-    file = encode_pictures([picture], tokenizer, Rate(tokens=wanted[-1]), whole=whole)[0]
+    decoded: Iterator[tuple[int, int | None, Pixels]]
+    if isinstance(tokenizer, LatentTokenizer):
+        strings = encode_latents(picture, tokenizer, whole=whole, overlap=overlap)
+        tiles = len(strings.latents)
+        decoded = ((n, None, decode_latents(strings, tokenizer, num_latents=n)) for n in wanted)
+    else:
+        file = encode_pictures([picture], tokenizer, Rate(tokens=wanted[-1]), whole=whole, overlap=overlap)[0]
+        tiles = len(file.lengths)
+        decoded = ((n, truncate(file, tokens=n).num_bytes, decode_file(file, tokenizer, tokens=n)) for n in wanted)
     pixels = picture.shape[0] * picture.shape[1]
     rows = []
-    for tokens in wanted:
-        decoded = decode_file(file, tokenizer, tokens=tokens)
-        num_bytes = truncate(file, tokens=tokens).num_bytes
-        distance = _distance(picture, decoded, lpips)
-        rows.append(Row(tokens, num_bytes, 8 * num_bytes / pixels, psnr(picture, decoded), distance, _shown(decoded)))
-    return Comparison(picture.shape[:2], len(file.lengths), _shown(picture), tuple(rows))
+    for tokens, num_bytes, own in decoded:
+        bpp = None if num_bytes is None else 8 * num_bytes / pixels
+        rows.append(Row(tokens, num_bytes, bpp, psnr(picture, own), _distance(picture, own, lpips), _shown(own)))
+    return Comparison(picture.shape[:2], tiles, _shown(picture), tuple(rows))
 
 
-def doubling(spec: TokenSpec) -> list[int]:
+def doubling(spec: TokenSpec | LatentSpec) -> list[int]:
     """The lengths 1, 2, 4, ... and all, each rounded down to one that decodes."""
     powers = (2**i for i in range(spec.max_tokens.bit_length()))
     return sorted({spec.round_down(n) for n in (*powers, spec.max_tokens)} - {0})

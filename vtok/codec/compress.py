@@ -12,7 +12,7 @@ import numpy as np
 
 from vtok.codec.container import TokenFile, file_size
 from vtok.codec.decompress import Pixels, decode_file, device_of
-from vtok.codec.header import check_picture, grid_of
+from vtok.codec.header import check_picture, covered_size, grid_of
 from vtok.codec.layers import Ids, Lengths, trim
 from vtok.codec.quality import lengths_for_psnr
 from vtok.codec.rate import Errors, SizeOf, lengths_for_bytes
@@ -35,6 +35,7 @@ def compress(
     bpp: float | None = None,
     psnr: float | None = None,
     whole: bool = False,
+    overlap: int | None = None,
     caption: str | None = None,
     model: Tokenizer | str | Path | None = None,
 ) -> bytes:
@@ -47,6 +48,7 @@ def compress(
         bpp: most bits of the file per source pixel, likewise.
         psnr: least quality in dB of the decoded picture, by the fewest bytes found.
         whole: one string for the whole picture, resized to one tile.
+        overlap: pixels by which neighbouring tiles overlap, to be blended at decoding; None for the model's own. One tile has none.
         caption: text to store, for decoders that take one.
         model: a tokenizer, or what `vtok.load` takes; None for the default.
 
@@ -54,15 +56,16 @@ def compress(
         PictureError: the picture cannot be read, or is too large.
         LengthError: a number of tokens that does not decode.
         BudgetError: a size or quality that no choice of tokens reaches.
+        UnsupportedError: an overlap that the model does not take, or a continuous model.
         ValueError: two wishes, or one out of range; pixels of another shape or type.
     """
     from vtok.data.pictures import read_picture
-    from vtok.weights import load
+    from vtok.weights import discrete, load_tokenizer
 
     rate = Rate(tokens, bytes, bpp, psnr)
     pixels = image if isinstance(image, np.ndarray) else read_picture(image)
-    tokenizer = load(model) if model is None or isinstance(model, str | Path) else model
-    return encode_pictures([pixels], tokenizer, rate, whole=whole, captions=[caption])[0].to_bytes()
+    tokenizer = load_tokenizer(model) if model is None or isinstance(model, str | Path) else discrete(model)
+    return encode_pictures([pixels], tokenizer, rate, whole=whole, overlap=overlap, captions=[caption])[0].to_bytes()
 
 
 def encode_pictures(
@@ -71,6 +74,7 @@ def encode_pictures(
     rate: Rate,
     *,
     whole: bool = False,
+    overlap: int | None = None,
     captions: Sequence[str | None] | None = None,
 ) -> list[TokenFile]:
     """Code pictures, those of one padded size together, up to about 4 million pixels at a time.
@@ -79,12 +83,14 @@ def encode_pictures(
         pictures: (H, W, 3) uint8 each.
         rate: asked of every picture.
         whole: one string for each whole picture, resized to one tile.
+        overlap: of neighbouring tiles, as in `compress`.
         captions: one a picture, or None.
 
     Raises:
         As `compress`.
     """
-    encoder = _Encoder(tokenizer, rate, whole)
+    encoder = _Encoder(tokenizer, rate, whole, tokenizer.default_overlap if overlap is None else overlap)
+    tokenizer.decoded_overlap(encoder.overlap)
     sources = [_Source(p, c) for p, c in zip(pictures, captions or [None] * len(pictures), strict=True)]
     for source in sources:
         encoder.check(source)
@@ -92,6 +98,17 @@ def encode_pictures(
     for batch in encoder.batches(sources):
         files.update(zip(batch, encoder.encode([sources[i] for i in batch]), strict=True))
     return [files[i] for i in range(len(sources))]
+
+
+def cover(pixels: Pixels, size: tuple[int, int], *, whole: bool) -> Pixels:
+    """Make pixels (H, W, 3) as large as tiles are together: resized when `whole`, otherwise with the last row and column repeated."""
+    from vtok.data.crops import resize
+
+    height, width = size
+    if whole:
+        return resize(pixels, height, width)
+    below, right = height - pixels.shape[0], width - pixels.shape[1]
+    return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +128,7 @@ class _Encoder:
     tokenizer: Tokenizer
     rate: Rate
     whole: bool
+    overlap: int  # of neighbouring tiles, where there are any
 
     @cached_property
     def spec(self) -> TokenSpec:
@@ -128,8 +146,8 @@ class _Encoder:
         check_pixels(source.pixels)
         if self.rate.tokens is not None:
             spec.check_length(self.rate.tokens)
-        check_picture(spec, source.size, whole=self.whole)
-        rows, cols = grid_of(spec, source.size, whole=self.whole)
+        check_picture(spec, source.size, whole=self.whole, overlap=self.overlap)
+        rows, cols = self._grid(source.size)
         self._size_of(source)(np.full(rows * cols, spec.prefix_lengths[0], np.int64))  # a header refuses specs and captions
 
     def batches(self, sources: Sequence[_Source]) -> Iterator[list[int]]:
@@ -152,30 +170,27 @@ class _Encoder:
             files.append(self._file(source, ids[own], lengths))
         return files
 
+    def _grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        return grid_of(self.spec, size, whole=self.whole, overlap=self.overlap)
+
+    def _overlap(self, size: tuple[int, int]) -> int:
+        return 0 if self._grid(size) == (1, 1) else self.overlap
+
     def _padded_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        rows, cols = grid_of(self.spec, size, whole=self.whole)
-        return rows * self.spec.input_size[0], cols * self.spec.input_size[1]
-
-    def _prepare(self, source: _Source) -> Pixels:
-        from vtok.data.crops import resize
-
-        height, width = self._padded_size(source.size)
-        if self.whole:
-            return resize(source.pixels, height, width)
-        below, right = height - source.size[0], width - source.size[1]
-        return np.pad(source.pixels, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else source.pixels
+        return covered_size(self.spec, self._grid(size), self.overlap)
 
     def _strings(self, sources: Sequence[_Source]) -> tuple[Ids, Errors | None]:
         """Ids (pictures * tiles, P, K), and errors (pictures * tiles, 1 + lengths) where the wish needs them."""
         from vtok.data.eight_bit import from_eight_bit
 
-        prepared = [self._prepare(source) for source in sources]
+        prepared = [cover(source.pixels, self._padded_size(source.size), whole=self.whole) for source in sources]
         images = from_eight_bit(prepared[0] if len(prepared) == 1 else np.stack(prepared)).to(device_of(self.tokenizer))
         del prepared  # a large picture is there as pixels, as padded pixels and as floats: the middle one can go
+        overlap = self._overlap(sources[0].size)
         if self.rate.needs_errors:
-            tokens, errors = self.tokenizer.encode_grid_with_errors(images)
+            tokens, errors = self.tokenizer.encode_grid_with_errors(images, overlap=overlap)
             return tokens.ids.cpu().numpy(), errors.cpu().numpy()
-        return self.tokenizer.encode_grid(images, self.rate.tokens).ids.cpu().numpy(), None
+        return self.tokenizer.encode_grid(images, self.rate.tokens, overlap=overlap).ids.cpu().numpy(), None
 
     def _lengths(self, source: _Source, ids: Ids, errors: Errors) -> Lengths:
         from vtok.eval.psnr import psnr
@@ -191,7 +206,8 @@ class _Encoder:
         return lengths_for_psnr(errors, self.spec, size_of, measure, self.rate.psnr or 0)
 
     def _size_of(self, source: _Source) -> SizeOf:
-        return partial(file_size, self.spec, source.size, self.whole, caption=source.caption)
+        return partial(file_size, self.spec, source.size, self.whole, caption=source.caption, overlap=self._overlap(source.size))
 
     def _file(self, source: _Source, ids: Ids, lengths: Lengths) -> TokenFile:
-        return TokenFile(self.spec, self.digest, source.size, self.whole, lengths, trim(ids, lengths), source.caption)
+        overlap = self._overlap(source.size)
+        return TokenFile(self.spec, self.digest, source.size, self.whole, lengths, trim(ids, lengths), source.caption, overlap)

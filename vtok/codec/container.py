@@ -26,6 +26,7 @@ class TokenFile:
         lengths: (tiles,) int64, in raster order; each one of `spec.prefix_lengths`.
         ids: (tiles, longest, K) int64; ids beyond a length mean nothing and are not stored.
         caption: text for decoders that take one.
+        overlap: pixels of the source by which neighbouring tiles overlap, at most half a tile's side; 0 for a picture of one tile.
         cut: the bytes it was read from ended early; lengths and ids are those of the whole tokens left.
 
     Raises:
@@ -41,6 +42,7 @@ class TokenFile:
     lengths: Lengths
     ids: Ids
     caption: str | None = None
+    overlap: int = 0
     cut: bool = False
 
     def __post_init__(self) -> None:
@@ -56,7 +58,7 @@ class TokenFile:
     @cached_property
     def header(self) -> Header:
         """All but the ids."""
-        return Header(self.spec, self.digest, self.size, self.whole, self.lengths, self.caption)
+        return Header(self.spec, self.digest, self.size, self.whole, self.lengths, self.caption, self.overlap)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -89,18 +91,18 @@ class TokenFile:
             raise cursor.error(f"damaged: {cursor.left - header.payload_size} bytes more than the header says")
         if cursor.left < header.payload_size:
             lengths, ids = _read_cut(header, cursor)
-            return cls(header.spec, header.digest, header.size, header.whole, lengths, ids, header.caption, cut=True)
+            return cls(header.spec, header.digest, header.size, header.whole, lengths, ids, header.caption, header.overlap, cut=True)
         ids = _read_whole(header, cursor, checksum)
-        return cls(header.spec, header.digest, header.size, header.whole, header.lengths, ids, header.caption)
+        return cls(header.spec, header.digest, header.size, header.whole, header.lengths, ids, header.caption, header.overlap)
 
 
-def file_size(spec: TokenSpec, size: tuple[int, int], whole: bool, lengths: Lengths, caption: str | None = None) -> int:
+def file_size(spec: TokenSpec, size: tuple[int, int], whole: bool, lengths: Lengths, caption: str | None = None, overlap: int = 0) -> int:
     """Bytes of the file that has these lengths (tiles,), without packing.
 
     Raises:
         As `TokenFile`.
     """
-    header = Header(spec, bytes(4), size, whole, lengths, caption)
+    header = Header(spec, bytes(4), size, whole, lengths, caption, overlap)
     return header.size_bytes() + header.payload_size
 
 

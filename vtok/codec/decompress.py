@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from vtok.codec.container import TokenFile
+from vtok.codec.header import covered_size
 from vtok.codec.truncate import truncate
-from vtok.errors import ModelMismatchError
+from vtok.errors import ModelMismatchError, UnsupportedError
 
 if TYPE_CHECKING:
     from PIL import Image
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from vtok.tokenizers.base import DecodeOptions, Tokenizer
 
@@ -39,7 +40,7 @@ def decompress(
         FormatError: the data are not a `.vtok` file, or damaged.
         ModelMismatchError: the model is not the one that made the file.
         LengthError: a number of tokens that does not decode, or that no tile has.
-        UnsupportedError: an option that the model does not have.
+        UnsupportedError: an option that the model does not have, or a continuous model.
     """
     from PIL import Image
 
@@ -69,7 +70,8 @@ def decode_file(file: TokenFile, tokenizer: Tokenizer, *, tokens: int | None = N
     if file.caption is not None and options.text is None and "text" in tokenizer.decode_options:
         options = replace(options, text=[file.caption])
     strings = Tokens(torch.from_numpy(np.ascontiguousarray(file.ids)), torch.from_numpy(file.lengths), tokenizer.spec)
-    return _to_source_size(_to_pixels(tokenizer.decode_grid(strings.to(device_of(tokenizer)), *file.grid, options)), file)
+    images = tokenizer.decode_grid(strings.to(device_of(tokenizer)), *file.grid, options, overlap=file.overlap)
+    return uncover(images, file.size, None if file.whole else covered_size(file.spec, file.grid, file.overlap))
 
 
 def check_model(file: TokenFile, tokenizer: Tokenizer) -> None:
@@ -80,20 +82,41 @@ def check_model(file: TokenFile, tokenizer: Tokenizer) -> None:
         raise ModelMismatchError(f"{found}: give the model that made it (--model)")
     if replace(tokenizer.spec, grid=None, scales=None) != file.spec:
         raise ModelMismatchError("the file names these weights, but its strings are of another kind: it is damaged, or forged")
+    try:
+        tokenizer.decoded_overlap(file.overlap)
+    except UnsupportedError as error:
+        raise ModelMismatchError(
+            f"the file names these weights, but its tiles are cut otherwise ({error}): it is damaged, or forged"
+        ) from None
 
 
-def device_of(tokenizer: Tokenizer) -> str:
+def device_of(tokenizer: nn.Module) -> str:
     """Where the tokenizer's tensors are."""
     tensor = next(iter([*tokenizer.parameters(), *tokenizer.buffers()]), None)
     return "cpu" if tensor is None else str(tensor.device)
 
 
+def uncover(images: Tensor, size: tuple[int, int], covered: tuple[int, int] | None) -> Pixels:
+    """A decoded picture (1, 3, H, W) in [0, 1] to pixels (height, width, 3) uint8 of the source's size.
+
+    Args:
+        covered: height, width of the source's tiles together; None where the whole source was resized to one.
+    """
+    from vtok.data.crops import resize
+
+    height, width = size
+    pixels = _to_pixels(images)
+    if pixels.shape[:2] != (covered or size):
+        pixels = resize(pixels, *(covered or size))
+    return np.ascontiguousarray(pixels[:height, :width])
+
+
 def _tokenizer_for(file: TokenFile, model: Tokenizer | str | Path | None) -> Tokenizer:
-    from vtok.weights import load, load_by_digest
+    from vtok.weights import discrete, load_by_digest, load_tokenizer
 
     if model is None:
-        return load_by_digest(file.digest) or load()
-    return load(model) if isinstance(model, str | Path) else model
+        return load_by_digest(file.digest) or load_tokenizer()
+    return load_tokenizer(model) if isinstance(model, str | Path) else discrete(model)
 
 
 def _to_pixels(images: Tensor) -> Pixels:
@@ -105,15 +128,3 @@ def _to_pixels(images: Tensor) -> Pixels:
         strip = to_eight_bit(images[0, :, top : top + _STRIP_ROWS])  # (3, rows, W)
         pixels[top : top + _STRIP_ROWS] = strip.permute(1, 2, 0).cpu().numpy()
     return pixels
-
-
-def _to_source_size(pixels: Pixels, file: TokenFile) -> Pixels:
-    from vtok.data.crops import resize
-
-    height, width = file.size
-    rows, cols = file.grid
-    tile_height, tile_width = file.spec.input_size
-    covered = (height, width) if file.whole else (rows * tile_height, cols * tile_width)
-    if pixels.shape[:2] != covered:
-        pixels = resize(pixels, *covered)
-    return np.ascontiguousarray(pixels[:height, :width])

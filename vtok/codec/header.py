@@ -14,26 +14,38 @@ from vtok.codec.lengths import lengths_size, read_lengths, write_lengths
 from vtok.codec.limits import MAX_PIXELS, MAX_SIDE, MAX_TILES
 from vtok.codec.spec_fields import check_spec, is_compact, read_compact, read_general, write_compact, write_general
 from vtok.errors import FormatError, PictureError
-from vtok.tokenizers.spec import TokenSpec
+from vtok.tokenizers.spec import LatentSpec, TokenSpec
 
 MAGIC = b"\x89VT"
-VERSION = 1
+_APART, _OVERLAPPING = 1, 2  # format versions: tiles that lie side by side, tiles that overlap
 _WHOLE, _PER_TILE, _CHUNKS, _GENERAL = 1, 2, 4, 8
 _CODER_SHIFT = 4
 _DIGEST_BYTES = 4
 _CHECKSUM_BYTES = 4 + 2
 
 
-def grid_of(spec: TokenSpec, size: tuple[int, int], *, whole: bool) -> tuple[int, int]:
-    """Rows and columns of tiles that cover a picture of height, width; (1, 1) when it was resized to one tile."""
+def grid_of(spec: TokenSpec | LatentSpec, size: tuple[int, int], *, whole: bool, overlap: int) -> tuple[int, int]:
+    """Rows and columns of tiles that cover a picture of height, width, neighbours overlapping; (1, 1) when it was resized to one tile."""
     if whole:
         return 1, 1
-    return -(-size[0] // spec.input_size[0]), -(-size[1] // spec.input_size[1])
+    rows, cols = (max(1, -(-(picture - overlap) // (side - overlap))) for picture, side in zip(size, spec.input_size, strict=True))
+    return rows, cols
 
 
-def check_picture(spec: TokenSpec, size: tuple[int, int], *, whole: bool) -> None:
+def max_overlap(spec: TokenSpec) -> int:
+    """Most pixels by which neighbouring tiles overlap: half the smaller side."""
+    return min(spec.input_size) // 2
+
+
+def covered_size(spec: TokenSpec | LatentSpec, grid: tuple[int, int], overlap: int) -> tuple[int, int]:
+    """Height, width in source pixels of rows, columns of tiles."""
+    height, width = (count * (side - overlap) + overlap for count, side in zip(grid, spec.input_size, strict=True))
+    return height, width
+
+
+def check_picture(spec: TokenSpec | LatentSpec, size: tuple[int, int], *, whole: bool, overlap: int) -> None:
     """Raise `PictureError` for a picture of height, width that is larger than the format allows."""
-    if problem := _picture_problem(spec, size, whole=whole):
+    if problem := _picture_problem(spec, size, whole=whole, overlap=overlap):
         raise PictureError(f"a .vtok file cannot hold this picture: {problem}; scale it down first")
 
 
@@ -44,7 +56,7 @@ class Header:
     Raises:
         PictureError: a picture larger than the format allows.
         UnsupportedError: a spec or caption that the format does not hold.
-        ValueError: a digest, or lengths, of another shape, type or range.
+        ValueError: a digest, lengths or an overlap of another shape, type or range.
     """
 
     spec: TokenSpec
@@ -53,13 +65,18 @@ class Header:
     whole: bool
     lengths: Lengths
     caption: str | None = None
+    overlap: int = 0
 
     def __post_init__(self) -> None:
         if self.spec.grid or self.spec.scales:
             object.__setattr__(self, "spec", replace(self.spec, grid=None, scales=None))
         check_spec(self.spec)
-        check_picture(self.spec, self.size, whole=self.whole)
+        if not 0 <= self.overlap <= max_overlap(self.spec):
+            raise ValueError(f"overlap must be 0 to {max_overlap(self.spec)}, half a tile, got {self.overlap}")
+        check_picture(self.spec, self.size, whole=self.whole, overlap=self.overlap)
         rows, cols = self.grid
+        if self.overlap and rows * cols == 1:
+            raise ValueError(f"overlap must be 0 for a picture of one tile, got {self.overlap}")
         if len(self.digest) != _DIGEST_BYTES:
             raise ValueError(f"digest must be {_DIGEST_BYTES} bytes, got {len(self.digest)}")
         if self.lengths.shape != (rows * cols,) or self.lengths.dtype != np.int64:
@@ -70,7 +87,7 @@ class Header:
     @cached_property
     def grid(self) -> tuple[int, int]:
         """Rows, columns of tiles."""
-        return grid_of(self.spec, self.size, whole=self.whole)
+        return grid_of(self.spec, self.size, whole=self.whole, overlap=self.overlap)
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
@@ -102,7 +119,8 @@ class Header:
     def _start(self) -> bytes:
         height, width = self.size
         spec = write_general(self.spec) if self._flags & _GENERAL else write_compact(self.spec)
-        return MAGIC + bytes([VERSION, self._flags]) + self.digest + varint(width) + varint(height) + spec
+        version, overlap = (_OVERLAPPING, varint(self.overlap)) if self.overlap else (_APART, b"")
+        return MAGIC + bytes([version, self._flags]) + self.digest + varint(width) + varint(height) + spec + overlap
 
     def _single_length(self) -> bytes:
         length = int(self.lengths[0]) - 1
@@ -132,14 +150,17 @@ def read_header(cursor: Cursor) -> tuple[Header, Checksum]:
     Raises:
         FormatError: not a `.vtok` file, of a newer version, cut, damaged, or larger than allowed.
     """
-    flags = _read_flags(cursor)
+    version, flags = _read_kind(cursor)
     digest = cursor.take(_DIGEST_BYTES, "model digest")
     width, height = (cursor.varint(f"picture {side} in pixels", 1, MAX_SIDE) for side in ("width", "height"))
     spec = read_general(cursor) if flags & _GENERAL else read_compact(cursor)
+    overlap = cursor.varint("overlap of tiles in pixels", 1, max_overlap(spec)) if version == _OVERLAPPING else 0
     whole = bool(flags & _WHOLE)
-    if problem := _picture_problem(spec, (height, width), whole=whole):
+    if problem := _picture_problem(spec, (height, width), whole=whole, overlap=overlap):
         raise cursor.error(f"damaged or not supported: {problem}")
-    rows, cols = grid_of(spec, (height, width), whole=whole)
+    rows, cols = grid_of(spec, (height, width), whole=whole, overlap=overlap)
+    if overlap and rows * cols == 1:
+        raise cursor.error(f"damaged: one tile, and an overlap of {overlap} pixels with others")
     begin = cursor.position
     stored = read_lengths(cursor, rows * cols, spec.prefix_lengths) if flags & _PER_TILE else _read_single_length(cursor, spec, flags)
     begun = zlib.crc32(cursor.data[begin : cursor.position])
@@ -152,19 +173,21 @@ def read_header(cursor: Cursor) -> tuple[Header, Checksum]:
     else:
         lengths = stored.decode(cursor, (rows, cols), spec.prefix_lengths)
     caption = read_chunks(cursor) if flags & _CHUNKS else None
-    return Header(spec, digest, (height, width), whole, lengths, caption), checksum
+    return Header(spec, digest, (height, width), whole, lengths, caption, overlap), checksum
 
 
-def _read_flags(cursor: Cursor) -> int:
+def _read_kind(cursor: Cursor) -> tuple[int, int]:
+    """Version and flags."""
     if (found := cursor.data[: len(MAGIC)]) != MAGIC:
         raise FormatError(f"{cursor.name}: not a .vtok file: it starts with {found!r}, not {MAGIC!r}")
     cursor.take(len(MAGIC), "magic")
-    if (version := cursor.byte("version")) != VERSION:
-        raise cursor.error(f"has format version {version}, this vtok reads version {VERSION}: update vtok, or check that the file is whole")
+    if (version := cursor.byte("version")) not in (_APART, _OVERLAPPING):
+        known = f"{_APART} and {_OVERLAPPING}"
+        raise cursor.error(f"has format version {version}, this vtok reads versions {known}: update vtok, or check that the file is whole")
     flags = cursor.byte("flags")
     if coder := flags >> _CODER_SHIFT:
         raise cursor.error(f"uses entropy coder {coder}, this vtok knows only 0 (raw packing): update vtok")
-    return flags
+    return version, flags
 
 
 def _read_single_length(cursor: Cursor, spec: TokenSpec, flags: int) -> int:
@@ -174,13 +197,13 @@ def _read_single_length(cursor: Cursor, spec: TokenSpec, flags: int) -> int:
     return length
 
 
-def _picture_problem(spec: TokenSpec, size: tuple[int, int], *, whole: bool) -> str | None:
+def _picture_problem(spec: TokenSpec | LatentSpec, size: tuple[int, int], *, whole: bool, overlap: int) -> str | None:
     height, width = size
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         return f"a picture of {width} x {height} pixels; sides are 1 to {MAX_SIDE}"
     if width * height > MAX_PIXELS:
         return f"a picture of {width} x {height} pixels; at most {MAX_PIXELS // 10**6} million are allowed"
-    rows, cols = grid_of(spec, size, whole=whole)
+    rows, cols = grid_of(spec, size, whole=whole, overlap=overlap)
     if rows * cols > MAX_TILES:
         return f"{rows} x {cols} tiles; at most {MAX_TILES} are allowed"
     return None

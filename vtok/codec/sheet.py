@@ -61,10 +61,12 @@ def _original_lines(comparison: Comparison) -> tuple[str, str]:
 
 
 def _row_lines(row: Row, tiles: int) -> tuple[str, str]:
-    tokens = f"{row.tokens} token{'s' * (row.tokens != 1)}" + (" a tile" if tiles > 1 else "")
+    noun = "token" if row.num_bytes is not None else "latent"
+    tokens = f"{row.tokens} {noun}{'s' * (row.tokens != 1)}" + (" a tile" if tiles > 1 else "")
+    cost = "" if row.num_bytes is None or row.bpp is None else f", {row.num_bytes:,} bytes, {row.bpp:.3g} bpp"
     distance = "-" if row.lpips is None else f"{row.lpips:.3f}"
     quality = "equal" if math.isinf(row.psnr) else f"{row.psnr:.2f} dB"
-    return f"{tokens}, {row.num_bytes:,} bytes, {row.bpp:.3g} bpp", f"PSNR {quality}, LPIPS {distance}"
+    return f"{tokens}{cost}", f"PSNR {quality}, LPIPS {distance}"
 
 
 def _scale_note(comparison: Comparison) -> str:

@@ -50,4 +50,4 @@ def _largest_cap(file: TokenFile, num_bytes: int) -> int:
 
 
 def _size(file: TokenFile, cap: int) -> int:
-    return file_size(file.spec, file.size, file.whole, np.minimum(file.lengths, cap), file.caption)
+    return file_size(file.spec, file.size, file.whole, np.minimum(file.lengths, cap), file.caption, file.overlap)

@@ -1,24 +1,26 @@
-"""`load`: the default weights, a name of the table, a folder or a hub id to a tokenizer."""
+"""`load`: the default weights, a name of the table, a folder, a hub id or upstream's file to a tokenizer."""
 
-import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from vtok.errors import UnknownModelError, WeightsError
-from vtok.weights.table import DEFAULT, TABLE, Bundled, Hub, Weights, weights
+from vtok.errors import UnknownModelError, UnsupportedError, WeightsError
+from vtok.weights.table import DEFAULT, TABLE, Bundled, Hub, Upstream, Weights, name_of, weights
 
 if TYPE_CHECKING:
     from vtok.tokenizers.base import Tokenizer
+    from vtok.tokenizers.latents import LatentTokenizer
+    from vtok.tokenizers.pretrained import Pretrained
 
 _HERE = Path(__file__).resolve().parent
 
 
-def load(name_or_dir: str | Path | None = None, *, device: str = "cpu", revision: str | None = None) -> "Tokenizer":
+def load(name_or_dir: str | Path | None = None, *, device: str = "cpu", revision: str | None = None) -> "Tokenizer | LatentTokenizer":
     """Load a tokenizer, in eval mode and without gradients.
 
     Args:
-        name_or_dir: a name of the table (`photo64`), a model folder, or `organisation/name` on the hub; None for the default,
-            which is inside the package. A name of the table wins over a folder: write `./NAME` for the folder.
+        name_or_dir: a name of the table (`photo64`), a model folder, `organisation/name` on the hub, or a file or folder of upstream's
+            weights, which is converted in memory; None for the default, which is inside the package. A name of the table wins over a
+            folder: write `./NAME` for the folder.
         device: as torch names it.
         revision: branch, tag or commit of a hub id; the table has its own.
 
@@ -27,13 +29,34 @@ def load(name_or_dir: str | Path | None = None, *, device: str = "cpu", revision
         WeightsError: files that are missing or damaged, or a hub that cannot be reached.
         ConfigError: a wrong key in the model's configuration.
     """
-    from vtok.tokenizers.base import Tokenizer
-
     name = DEFAULT if name_or_dir is None else name_or_dir
-    if isinstance(name, str) and name in TABLE:
-        return Tokenizer.from_pretrained(_folder(TABLE[name])).to(device)
-    _check_place(name)
-    return Tokenizer.from_pretrained(name, revision=revision).to(device)
+    model = _published(TABLE[name]) if isinstance(name, str) and name in TABLE else _from_place(_place(name, revision))
+    return cast("Tokenizer | LatentTokenizer", model).to(device)
+
+
+def load_tokenizer(name_or_dir: str | Path | None = None, *, device: str = "cpu", revision: str | None = None) -> "Tokenizer":
+    """`load`, for those who need tokens.
+
+    Raises:
+        UnsupportedError: the model is continuous.
+    """
+    return discrete(load(name_or_dir, device=device, revision=revision), DEFAULT if name_or_dir is None else str(name_or_dir))
+
+
+def discrete(model: "Tokenizer | LatentTokenizer", name: str = "the model") -> "Tokenizer":
+    """The model, which makes tokens.
+
+    Raises:
+        UnsupportedError: it is continuous; the message has the name.
+    """
+    from vtok.tokenizers.latents import LatentTokenizer
+
+    if isinstance(model, LatentTokenizer):
+        raise UnsupportedError(
+            f"{name} is continuous (family {model.family}): it has no tokens to store; `vtok compare` shows what it keeps of a picture, "
+            "`vtok models` lists others"
+        )
+    return model
 
 
 def load_by_digest(digest: bytes) -> "Tokenizer | None":
@@ -44,41 +67,64 @@ def load_by_digest(digest: bytes) -> "Tokenizer | None":
     """
     if not digest:
         raise ValueError("an empty digest is that of every model")
-    rows = (row for row in TABLE.values() if isinstance(row.source, Bundled) and bytes.fromhex(row.digest).startswith(digest))
-    found = next(rows, None)
-    return None if found is None else load(found.name)
+    found = name_of(digest)
+    return None if found is None or not isinstance(TABLE[found].source, Bundled) else load_tokenizer(found)
 
 
-def _folder(row: Weights) -> Path:
-    if isinstance(row.source, Bundled):
-        return _HERE / row.source.folder
-    return _download(row, row.source)
+def _published(row: Weights) -> "Pretrained":
+    from vtok.tokenizers.pretrained import Pretrained
+
+    match row.source:
+        case Bundled(folder):
+            return Pretrained.from_pretrained(_HERE / folder)
+        case Hub():
+            return Pretrained.from_pretrained(_download(row, row.source))
+        case Upstream():
+            return _convert(row, row.source)
 
 
 def _download(row: Weights, source: Hub) -> Path:
     from vtok.tokenizers.folder import TENSOR_FILE
-    from vtok.tokenizers.hub import fetch
+    from vtok.tokenizers.hub import check_sha256, fetch
 
     folder = fetch(source.repo, revision=source.revision, cache_dir=None, local_files_only=False, token=None)
     path = folder / TENSOR_FILE
     if not path.is_file():
         raise WeightsError(f"{source.repo}: has no {TENSOR_FILE} at {source.revision}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != row.sha256:
-        raise WeightsError(f"{path}: SHA-256 is {found[:12]}..., {row.name} has {row.sha256[:12]}...; delete the file and load again")
+    check_sha256(path, row.sha256)
     return folder
 
 
-def _check_place(name: str | Path) -> None:
-    from vtok.data.files import expand_home
-    from vtok.tokenizers.hub import is_hub_id
+def _convert(row: Weights, source: Upstream) -> "Pretrained":
+    from vtok.tokenizers.hub import check_sha256, fetch_file
+    from vtok.weights.convert.files import load_upstream
 
-    folder = expand_home(name)
-    if folder.is_dir() or (isinstance(name, str) and is_hub_id(name) and not folder.exists()):
-        return
-    if folder.exists():
-        raise UnknownModelError(f"{name}: is a file; give the folder that has config.json and model.safetensors")
+    instead = f"fetch {source.file} by other means: a copy works by its path (`vtok convert FILE -o DIR`, then `--model DIR`)"
+    file = fetch_file(source.repo, source.file, revision=source.revision, instead=instead)
+    check_sha256(file, row.sha256)
+    converted = load_upstream(file)
+    if converted.found.official != row.official:
+        raise WeightsError(f"{file}: is {converted.found.name}, {row.name} should be {row.official}; {source.repo} has changed")
+    return converted.model
+
+
+def _from_place(place: Path) -> "Pretrained":
+    from vtok.tokenizers.pretrained import Pretrained
+    from vtok.weights.convert.files import is_upstream, load_upstream
+
+    return load_upstream(place).model if is_upstream(place) else Pretrained.from_pretrained(place)
+
+
+def _place(name: str | Path, revision: str | None) -> Path:
+    """The file or folder that a name stands for, in the hub's cache if it is a hub id."""
+    from vtok.data.files import expand_home
+    from vtok.tokenizers.hub import fetch, is_hub_id
+
+    place = expand_home(name)
+    if place.exists():
+        return place
+    if isinstance(name, str) and is_hub_id(name):
+        return fetch(name, revision=revision, cache_dir=None, local_files_only=False, token=None)
     if isinstance(name, str) and not {"/", "\\"} & set(name):
         weights(name)
-    raise UnknownModelError(f"{name}: no such folder; a name of `vtok models`, or organisation/name on the hub, will do too")
+    raise UnknownModelError(f"{name}: no such file or folder; a name of `vtok models`, or organisation/name on the hub, will do too")

@@ -1,4 +1,7 @@
-"""The table of published weights, named `architecture.tag`, ours by their recipe. No torch here, so that `vtok models` is quick."""
+"""The table of published weights, named `architecture.tag`, ours by their recipe. No torch here, so that `vtok models` is quick.
+
+Nobody here has seen the files of upstream's rows: what the rows say is what papers and hub pages say, and a digest is not made up.
+"""
 
 import difflib
 from dataclasses import dataclass
@@ -25,38 +28,112 @@ class Hub:
 
 
 @dataclass(frozen=True)
+class Upstream:
+    """One file of those who trained the weights, converted when it is loaded.
+
+    Args:
+        repo: `organisation/name` on the hub.
+        file: path inside it.
+        revision: branch, tag or commit; None for what the hub's `main` is at the time.
+    """
+
+    repo: str
+    file: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
 class Weights:
     """One row: where the weights are and what they are.
 
     Args:
         name: `architecture.tag`; weights of ours have the name of their recipe.
         family: name of the tokenizer family.
-        source: where the model folder is.
+        source: where the model folder is, or upstream's file.
         licence: SPDX identifier of the weights' licence; `LicenseRef-...` where none of the list fits.
-        digest: code digest, 64 hex digits: equal digests read each other's ids.
-        sha256: of the tensor file, 64 hex digits; checked after a download.
-        paper: where the method is described.
+        digest: code digest, 64 hex digits: equal digests read each other's ids. None where nobody here has seen the weights.
+        sha256: of the tensor file, 64 hex digits; checked after a download. None likewise.
+        official: the name that the weights have in `convert.official`, which has their sizes; for upstream's.
+        paper: arXiv number of the paper that describes the method.
+        rfid: reconstruction FID as published, not measured here.
+        num_values: numbers in the file, as published.
         note: what the weights are for, one line.
         terms: what else their user should know of their terms, one line.
 
     Raises:
-        ValueError: digests that are none.
+        ValueError: digests that are none, none where the weights are ours, or upstream's weights without an official name.
     """
 
     name: str
     family: str
-    source: Bundled | Hub
+    source: Bundled | Hub | Upstream
     licence: str
-    digest: str
-    sha256: str
+    digest: str | None = None
+    sha256: str | None = None
+    official: str | None = None
     paper: str | None = None
+    rfid: float | None = None
+    num_values: int | None = None
     note: str = ""
     terms: str = ""
 
     def __post_init__(self) -> None:
-        if not all(len(bytes.fromhex(h)) == 32 for h in (self.digest, self.sha256)):
+        digests = (self.digest, self.sha256)
+        if not all(len(bytes.fromhex(h)) == 32 for h in digests if h is not None):
             raise ValueError(f"{self.name}: digests are 64 hex digits")
+        if isinstance(self.source, Upstream):
+            if self.official is None:
+                raise ValueError(f"{self.name}: upstream's weights have an official name")
+        elif None in digests:
+            raise ValueError(f"{self.name}: weights of ours have digests")
 
+
+RESEARCH = "models trained on ImageNet are for research purposes only"
+
+
+def _titok(tag: str, official: str, repo: str, rfid: float, num_values: int, *, family: str) -> Weights:
+    return Weights(
+        f"titok_{tag}.imagenet",
+        family=family,
+        source=Upstream(f"yucornetto/tokenizer_titok_{repo}_imagenet", "model.safetensors"),
+        licence="Apache-2.0",
+        official=official,
+        paper="2406.07550",
+        rfid=rfid,
+        num_values=num_values,
+        terms=RESEARCH,
+    )
+
+
+def _tatitok(tag: str, official: str, rfid: float, num_values: int, *, family: str) -> Weights:
+    return Weights(
+        f"tatitok_{tag}.datacomp",
+        family=family,
+        source=Upstream(f"turkeyju/tokenizer_tatitok_{tag}", "model.safetensors"),
+        licence="Apache-2.0",
+        official=official,
+        paper="2501.07730",
+        rfid=rfid,
+        num_values=num_values,
+        terms="their hub page was not seen; the licence is the one that the published code tags such pages with",
+    )
+
+
+def _one_d_piece(size: str, rfid: float, num_values: int, *, terms: str) -> Weights:
+    return Weights(
+        f"one_d_piece_{size.lower()}256.imagenet",
+        family="one_d_piece",
+        source=Upstream(f"turing-motors/One-D-Piece-{size}-256", "pytorch_model.bin"),
+        licence="Apache-2.0",
+        official=f"One-D-Piece-{size}-256",
+        paper="2501.10064",
+        rfid=rfid,
+        num_values=num_values,
+        terms=terms,
+    )
+
+
+_AS_S256 = f"their hub page was not seen, the licence is that of the page of S-256; {RESEARCH}"
 
 TABLE: dict[str, Weights] = {
     w.name: w
@@ -70,6 +147,35 @@ TABLE: dict[str, Weights] = {
             sha256="e7504605f13785458573f74e71ce3c4a5b06378b52b70e0b2dedc5cc79522c66",
             note="the default: photographs in tiles of 64 pixels, up to 128 tokens of 12 bits each, on the latents of taef2",
             terms="trained on photographs of research sets, some without a stated licence; see docs/models/photo64.md",
+        ),
+        _one_d_piece("S", 1.48, 83_871_247, terms=RESEARCH),
+        _one_d_piece("B", 1.11, 205_256_463, terms=_AS_S256),
+        _one_d_piece("L", 1.08, 641_742_863, terms=_AS_S256),
+        _titok("l32", "TiTok-L-32", "l32", 2.21, 641_054_735, family="titok"),
+        _titok("b64", "TiTok-B-64", "b64", 1.70, 204_814_095, family="titok"),
+        _titok("s128", "TiTok-S-128", "s128", 1.71, 83_674_639, family="titok"),
+        _titok("bl64_vq8k", "TiTok-BL-64 VQ8k", "bl64_vq8k", 2.06, 390_016_148, family="titok_pixel"),
+        _titok("bl128_vq8k", "TiTok-BL-128 VQ8k", "bl128_vq8k", 1.49, 390_179_988, family="titok_pixel"),
+        _titok("sl256_vq8k", "TiTok-SL-256 VQ8k", "sl256_vq8k", 1.03, 330_260_884, family="titok_pixel"),
+        _titok("ll32_vae", "TiTok-LL-32 VAE", "ll32_vae_c16", 1.61, 606_879_604, family="titok_vae"),
+        _titok("bl64_vae", "TiTok-BL-64 VAE", "bl64_vae_c16", 1.25, 389_418_100, family="titok_vae"),
+        _titok("bl128_vae", "TiTok-BL-128 VAE", "bl128_vae_c16", 0.84, 389_581_940, family="titok_vae"),
+        _tatitok("bl32_vq", "TA-TiTok-BL-32 VQ", 3.95, 390_800_532, family="tatitok"),
+        _tatitok("bl64_vq", "TA-TiTok-BL-64 VQ", 2.43, 390_882_452, family="tatitok"),
+        _tatitok("bl128_vq", "TA-TiTok-BL-128 VQ", 1.53, 391_046_292, family="tatitok"),
+        _tatitok("bl32_vae", "TA-TiTok-BL-32 VAE", 1.53, 390_202_484, family="tatitok_vae"),
+        _tatitok("bl64_vae", "TA-TiTok-BL-64 VAE", 1.47, 390_284_404, family="tatitok_vae"),
+        _tatitok("sl128_vae", "TA-TiTok-SL-128 VAE", 0.90, 330_275_188, family="tatitok_vae"),
+        Weights(
+            "maskgit_vqgan.imagenet",
+            family="maskgit_vqgan",
+            source=Upstream("fun-research/TiTok", "maskgit-vqgan-imagenet-f16-256.bin"),
+            licence="Apache-2.0",
+            official="MaskGIT-VQGAN",
+            paper="2202.04200",
+            rfid=2.28,
+            num_values=54_515_587,
+            terms=RESEARCH,
         ),
     )
 }
@@ -91,3 +197,11 @@ def weights(name: str) -> Weights:
 def names(pattern: str = "*") -> list[str]:
     """Names of published weights that match a glob, sorted."""
     return sorted(name for name in TABLE if fnmatchcase(name, pattern))
+
+
+def name_of(digest: bytes) -> str | None:
+    """The weights whose code digest starts with these bytes, None where the table has none."""
+    for row in TABLE.values():
+        if row.digest is not None and bytes.fromhex(row.digest).startswith(digest):
+            return row.name
+    return None

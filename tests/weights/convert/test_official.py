@@ -1,0 +1,91 @@
+"""The sizes of the official models are those of their files, name by name."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from vtok.tokenizers.registry import family
+from vtok.weights.convert import from_upstream, recognise, to_upstream
+from vtok.weights.convert.official import OFFICIAL, official_name
+from vtok.weights.table import TABLE, Upstream, Weights
+
+KEYS = {  # the files beside the checkout that list names and shapes
+    "MaskGIT-VQGAN": "maskgit_vqgan",
+    "TiTok-L-32": "titok_l32",
+    "TiTok-B-64": "titok_b64",
+    "TiTok-S-128": "titok_s128",
+    "One-D-Piece-S-256": "one_d_piece_s256",
+    "One-D-Piece-B-256": "one_d_piece_b256",
+    "One-D-Piece-L-256": "one_d_piece_l256",
+    "TiTok-BL-64 VQ8k": "titok_bl64_vq8k",
+    "TiTok-BL-128 VQ8k": "titok_bl128_vq8k",
+    "TiTok-SL-256 VQ8k": "titok_sl256_vq8k",
+    "TiTok-LL-32 VAE": "titok_ll32_vae_c16",
+    "TiTok-BL-64 VAE": "titok_bl64_vae_c16",
+    "TiTok-BL-128 VAE": "titok_bl128_vae_c16",
+    "TA-TiTok-BL-32 VQ": "tatitok_bl32_vq",
+    "TA-TiTok-BL-64 VQ": "tatitok_bl64_vq",
+    "TA-TiTok-BL-128 VQ": "tatitok_bl128_vq",
+    "TA-TiTok-BL-32 VAE": "tatitok_bl32_vae",
+    "TA-TiTok-BL-64 VAE": "tatitok_bl64_vae",
+    "TA-TiTok-SL-128 VAE": "tatitok_sl128_vae",
+}
+FIRST_STAGES = [name for name, (kind, _) in OFFICIAL.items() if kind in ("titok", "one_d_piece")]
+ROWS = [row for row in TABLE.values() if isinstance(row.source, Upstream)]
+
+
+def listed(shared: Path, name: str) -> dict[str, Tensor]:
+    """Tensors without values of the names and shapes that a file is known to have."""
+    file = shared / "specs" / "keys" / f"{name}.json"
+    if not file.is_file():
+        pytest.skip(f"needs the list of tensors {file}")
+    return {key: torch.empty(shape, device="meta") for key, shape in json.loads(file.read_text(encoding="utf-8")).items()}
+
+
+def shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def test_every_official_model_has_a_list() -> None:
+    assert KEYS.keys() == OFFICIAL.keys()
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_names_and_shapes_are_those_of_the_file(shared: Path, name: str) -> None:
+    kind, config = OFFICIAL[name]
+    with torch.device("meta"):
+        own = to_upstream(family(kind)(config))
+    assert shapes(own) == shapes(listed(shared, KEYS[name]))
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_a_file_is_recognised_by_its_tensors_alone(shared: Path, name: str) -> None:
+    state = listed(shared, KEYS[name])
+    assert recognise(state).name == name
+    assert from_upstream(state).family == OFFICIAL[name][0]
+
+
+@pytest.mark.parametrize("name", FIRST_STAGES)
+def test_a_first_stage_is_recognised_beside_the_proxy(shared: Path, name: str) -> None:
+    state, proxy = listed(shared, f"{KEYS[name]}_stage1"), listed(shared, KEYS["MaskGIT-VQGAN"])
+    assert recognise(state, proxy=proxy).name == f"{name}, first stage"
+    assert shapes(to_upstream(from_upstream(state, proxy=proxy))) == shapes(state)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_row_of_the_table_has_the_family_and_the_number_of_values(row: Weights) -> None:
+    kind, config = OFFICIAL[row.official or ""]
+    assert row.family == kind
+    with torch.device("meta"):
+        assert row.num_values == sum(value.numel() for value in family(kind)(config).state_dict().values())
+
+
+def test_each_official_model_is_in_the_table_once() -> None:
+    assert sorted(row.official or "" for row in ROWS) == sorted(OFFICIAL)
+
+
+def test_official_models_differ() -> None:
+    assert [official_name(kind, config) for kind, config in OFFICIAL.values()] == list(OFFICIAL)

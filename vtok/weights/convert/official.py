@@ -1,0 +1,57 @@
+"""The sizes of the official models of the TiTok line, by the names that their papers give them."""
+
+from pydantic import BaseModel
+
+from vtok.models.latent_token_encoder import VitConfig
+from vtok.models.quantizers.config import VqConfig
+from vtok.tokenizers.maskgit_vqgan import MaskgitVqganConfig
+from vtok.tokenizers.tatitok import TaTitokConfig, TaTitokVaeConfig
+from vtok.tokenizers.titok import PixelTitokConfig, TitokConfig
+from vtok.tokenizers.titok_vae import TitokVaeConfig
+
+SMALL, BASE, LARGE = VitConfig(dim=512, depth=8, heads=8), VitConfig(dim=768, depth=12, heads=12), VitConfig(dim=1024, depth=24, heads=16)
+
+
+def _pair(encoder: VitConfig, decoder: VitConfig) -> dict[str, VitConfig]:
+    return {"encoder": encoder, "decoder": decoder}
+
+
+def _two_stage(size: VitConfig, num_tokens: int) -> TitokConfig:
+    return TitokConfig(**_pair(size, size), quantizer=VqConfig(kind="spherical_vq", num_tokens=num_tokens, dim=12, codebook_size=4096))
+
+
+def _vq8k(num_tokens: int) -> VqConfig:
+    return VqConfig(num_tokens=num_tokens, dim=64, codebook_size=8192)
+
+
+OFFICIAL: dict[str, tuple[str, BaseModel]] = {
+    "MaskGIT-VQGAN": ("maskgit_vqgan", MaskgitVqganConfig()),
+    "TiTok-L-32": ("titok", _two_stage(LARGE, 32)),
+    "TiTok-B-64": ("titok", _two_stage(BASE, 64)),
+    "TiTok-S-128": ("titok", _two_stage(SMALL, 128)),
+    "One-D-Piece-S-256": ("one_d_piece", _two_stage(SMALL, 256)),
+    "One-D-Piece-B-256": ("one_d_piece", _two_stage(BASE, 256)),
+    "One-D-Piece-L-256": ("one_d_piece", _two_stage(LARGE, 256)),
+    "TiTok-BL-64 VQ8k": ("titok_pixel", PixelTitokConfig(**_pair(BASE, LARGE), quantizer=_vq8k(64))),
+    "TiTok-BL-128 VQ8k": ("titok_pixel", PixelTitokConfig(**_pair(BASE, LARGE), quantizer=_vq8k(128))),
+    "TiTok-SL-256 VQ8k": ("titok_pixel", PixelTitokConfig(**_pair(SMALL, LARGE), quantizer=_vq8k(256))),
+    "TiTok-LL-32 VAE": ("titok_vae", TitokVaeConfig(**_pair(LARGE, LARGE), num_tokens=32)),
+    "TiTok-BL-64 VAE": ("titok_vae", TitokVaeConfig(**_pair(BASE, LARGE), num_tokens=64)),
+    "TiTok-BL-128 VAE": ("titok_vae", TitokVaeConfig(**_pair(BASE, LARGE), num_tokens=128)),
+    "TA-TiTok-BL-32 VQ": ("tatitok", TaTitokConfig(**_pair(BASE, LARGE), quantizer=_vq8k(32))),
+    "TA-TiTok-BL-64 VQ": ("tatitok", TaTitokConfig(**_pair(BASE, LARGE), quantizer=_vq8k(64))),
+    "TA-TiTok-BL-128 VQ": ("tatitok", TaTitokConfig(**_pair(BASE, LARGE), quantizer=_vq8k(128))),
+    "TA-TiTok-BL-32 VAE": ("tatitok_vae", TaTitokVaeConfig(**_pair(BASE, LARGE), num_tokens=32)),
+    "TA-TiTok-BL-64 VAE": ("tatitok_vae", TaTitokVaeConfig(**_pair(BASE, LARGE), num_tokens=64)),
+    "TA-TiTok-SL-128 VAE": ("tatitok_vae", TaTitokVaeConfig(**_pair(SMALL, LARGE), num_tokens=128)),
+}
+
+
+def official_name(family: str, config: BaseModel) -> str | None:
+    """The official model of a family and sizes; that of the second stage, with a word for it, of a first one."""
+    first_stage = family.endswith("_proxy")
+    wanted = (family.removesuffix("_proxy"), config)
+    for name, own in OFFICIAL.items():
+        if own == wanted:
+            return f"{name}, first stage" if first_stage else name
+    return None

@@ -1,0 +1,173 @@
+"""A table of upstream's tensors to one of our models, and back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor
+
+from vtok.errors import WeightsError
+from vtok.tokenizers.pretrained import Pretrained
+from vtok.tokenizers.registry import family
+from vtok.weights.convert import maskgit_vqgan, titok
+from vtok.weights.convert.names import Rule, listed, to_ours, to_theirs
+from vtok.weights.convert.official import official_name
+from vtok.weights.convert.titok import Hints
+
+LEFT_OUT = frozenset({"quantize.embed_prob"})  # a running mean of clustered training, of no use after it
+_FIRST_STAGE = "is a TiTok or One-D-Piece in its first stage, which names codes of a MaskGIT-VQGAN"
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a table of tensors is.
+
+    Args:
+        family: of the tokenizer.
+        config: its sizes.
+        rules: from its names to ours.
+    """
+
+    family: str
+    config: BaseModel
+    rules: tuple[Rule, ...]
+
+    @property
+    def official(self) -> str | None:
+        """The official model of these sizes."""
+        return official_name(self.family, self.config)
+
+    @property
+    def name(self) -> str:
+        """The official model's, or the family's."""
+        return self.official or f"{self.family} of no official size"
+
+
+def recognise(state: Mapping[str, Tensor], *, proxy: Mapping[str, Tensor] | None = None, hints: Hints = Hints()) -> Recognised:  # noqa: B008
+    """Tell what upstream's tensors are.
+
+    Args:
+        state: upstream's tensors by name.
+        proxy: those of the MaskGIT-VQGAN, for a TiTok in its first stage, which has none of them.
+        hints: what tensors do not say.
+
+    Raises:
+        WeightsError: nothing that is known here, or tensors are missing that tell of sizes, or a proxy is missing or too much.
+    """
+    try:
+        if titok.is_titok(state):
+            return _titok(state, proxy, hints)
+        if maskgit_vqgan.is_maskgit_vqgan(state):
+            _refuse(proxy)
+            config = family("maskgit_vqgan").Config(**maskgit_vqgan.sizes(state).model_dump())
+            return Recognised("maskgit_vqgan", config, maskgit_vqgan.RULES)
+    except KeyError as error:
+        raise WeightsError(f"lacks the tensor {error.args[0]}") from None
+    except (ValueError, IndexError) as error:
+        raise WeightsError(f"has tensors of sizes that no model has ({' '.join(str(error).split())[:200]})") from None
+    raise WeightsError(f"is no TiTok, One-D-Piece, TA-TiTok or MaskGIT-VQGAN; its tensors are {listed(state) or 'none'}")
+
+
+def from_upstream(
+    state: Mapping[str, Tensor],
+    *,
+    proxy: Mapping[str, Tensor] | None = None,
+    hints: Hints = Hints(),  # noqa: B008 - frozen
+) -> Pretrained:
+    """A model with upstream's weights, in eval mode and without gradients.
+
+    Args:
+        state, proxy, hints: as of `recognise`.
+
+    Raises:
+        WeightsError: nothing that is known here; or missing, unknown, misshapen or not finite tensors, which the message names.
+    """
+    return build(state, recognise(state, proxy=proxy, hints=hints), proxy=proxy)
+
+
+def build(state: Mapping[str, Tensor], found: Recognised, *, proxy: Mapping[str, Tensor] | None = None) -> Pretrained:
+    """`from_upstream` of tensors that were recognised as `found`.
+
+    Raises:
+        WeightsError: missing, unknown, misshapen or not finite tensors.
+    """
+    whole = {name: value for name, value in state.items() if name not in LEFT_OUT} | ({} if proxy is None else _pixel_parts(proxy))
+    with torch.device("meta"):
+        model = family(found.family)(found.config)
+    _check(whole, to_theirs(model.state_dict(), found.rules))
+    model.load_state_dict(to_ours(_apart(whole), found.rules), assign=True)
+    model.after_load()
+    return model.eval().requires_grad_(False)
+
+
+def to_upstream(model: Pretrained) -> dict[str, Tensor]:
+    """Upstream's tensors of one of our models. Of a first stage they are without the MaskGIT-VQGAN's, as upstream stores it.
+
+    Raises:
+        WeightsError: a family that upstream does not have.
+    """
+    return to_theirs(model.state_dict(), _rules_of(model.family))
+
+
+def _titok(state: Mapping[str, Tensor], proxy: Mapping[str, Tensor] | None, hints: Hints) -> Recognised:
+    two_stage = titok.is_two_stage(state)
+    rules = titok.rules(two_stage=two_stage)
+    if not two_stage or titok.has_pixels(state):
+        _refuse(proxy)
+        return Recognised(*titok.family_and_config(state, hints), rules)
+    if proxy is None:
+        raise WeightsError(f"{_FIRST_STAGE}: give that one's file too, `vtok convert ... --proxy FILE`")
+    name, config = titok.family_and_config(dict(state) | _pixel_parts(proxy), hints)
+    return Recognised(f"{name}_proxy", config, rules)
+
+
+def _refuse(proxy: Mapping[str, Tensor] | None) -> None:
+    if proxy is not None:
+        raise WeightsError("makes its pixels by itself; a MaskGIT-VQGAN goes with a TiTok or One-D-Piece in its first stage only")
+
+
+def _pixel_parts(proxy: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Codes and decoder of a MaskGIT-VQGAN by the names that they have in a second stage."""
+    return {f"pixel_{name}": value for name, value in proxy.items() if not name.startswith("encoder.")}
+
+
+def _rules_of(name: str) -> tuple[Rule, ...]:
+    match name:
+        case "maskgit_vqgan":
+            return maskgit_vqgan.RULES
+        case "titok" | "one_d_piece":
+            return titok.rules(two_stage=True)
+        case "titok_proxy" | "one_d_piece_proxy":
+            return tuple(rule for rule in titok.rules(two_stage=True) if rule not in titok.PIXEL_RULES)
+        case "titok_pixel" | "titok_vae" | "tatitok" | "tatitok_vae":
+            return titok.rules(two_stage=False)
+    raise WeightsError(f"no upstream repository has the family {name}")
+
+
+def _check(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Look that names and shapes, both by upstream's names, are those expected, and all values finite floats."""
+    fitting = {name: state[name] for name in expected.keys() & state.keys() if state[name].shape == expected[name].shape}
+    floats = {name: value for name, value in fitting.items() if value.is_floating_point()}
+    faults = {
+        "lacks": expected.keys() - state.keys(),
+        "has unknown": state.keys() - expected.keys(),
+        "has wrong shapes for": (expected.keys() & state.keys()) - fitting.keys(),
+        "has no floats in": fitting.keys() - floats.keys(),
+        "has values that are not finite in": {
+            name for name, value in floats.items() if not value.is_meta and not value.float().isfinite().all()
+        },
+    }
+    if any(faults.values()):
+        raise WeightsError("; ".join(f"{verb} {listed(names)}" for verb, names in faults.items() if names))
+
+
+def _apart(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each tensor in memory of its own, which a file need not give them."""
+    seen: set[int] = set()
+    own = {}
+    for name, value in state.items():
+        place = value.untyped_storage().data_ptr()
+        own[name] = value.clone() if place in seen else value
+        seen.add(place)
+    return own

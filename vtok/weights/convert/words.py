@@ -1,0 +1,100 @@
+"""What a converted model is, in words: its sizes in a line, and the card of its folder."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from vtok.tokenizers.maskgit_vqgan import MaskgitVqganConfig
+from vtok.tokenizers.titok_vae import TitokVaeConfig
+from vtok.weights.convert.files import Converted
+from vtok.weights.convert.upstream import Recognised
+from vtok.weights.table import TABLE, Upstream
+
+_CARD = """\
+---
+library_name: vtok
+{header}tags:
+- vtok
+- image-tokenizer
+---
+
+# {title}
+
+{name}, converted for vtok.
+
+- *Sizes*: {sizes}.
+- *From*: `{file}`, SHA-256 `{sha256}`.
+- *Licence*: {licence}
+- *Intended use, training data, metrics and limits*: {about}
+
+```python
+import vtok
+
+tokenizer = vtok.load("./{title}")  # this folder; or its id on the hub
+```
+"""
+_UNKNOWN = "not known here; look it up where the file is from."
+
+
+def name_in_words(found: Recognised) -> str:
+    """`TiTok-L-32 (family titok)`, or `titok of no official size`."""
+    return found.name if found.official is None else f"{found.official} (family {found.family})"
+
+
+@dataclass(frozen=True)
+class StringSizes:
+    """Of one string: tokens or latents, codes (None for latents), and numbers of each."""
+
+    num_tokens: int
+    codebook_size: int | None
+    dim: int
+
+
+def string_of(config: Any) -> StringSizes:
+    """The string that a model of this configuration makes of a tile."""
+    if isinstance(config, MaskgitVqganConfig):
+        return StringSizes((config.image_size // config.downsample) ** 2, config.codebook_size, config.latent_dim)
+    if isinstance(config, TitokVaeConfig):
+        return StringSizes(config.num_tokens, None, config.dim)
+    return StringSizes(config.quantizer.num_tokens, config.quantizer.codebook_size, config.quantizer.dim)
+
+
+def sizes_in_words(found: Recognised) -> str:
+    """`encoder 512 wide, 8 deep; decoder 512 wide, 8 deep; 128 tokens of 4,096 codes of 12 numbers; 256 x 256 pixels`."""
+    config: Any = found.config
+    if isinstance(config, MaskgitVqganConfig):
+        networks = f"networks of {', '.join(map(str, config.widths))} channels"
+    else:
+        parts = {"encoder": config.encoder, "decoder": config.decoder}
+        networks = "; ".join(f"{name} {own.dim} wide, {own.depth} deep" for name, own in parts.items())
+    string = string_of(config)
+    kind = "latents" if string.codebook_size is None else f"tokens of {string.codebook_size:,} codes"
+    return f"{networks}; {string.num_tokens:,} {kind} of {string.dim} numbers; {config.image_size} x {config.image_size} pixels"
+
+
+def card_of(converted: Converted, title: str) -> str:
+    """The `README.md` of a converted model: what it is, which file it is from, and where its licence is to be looked up."""
+    found = converted.found
+    with converted.file.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    header, licence, about = "", _UNKNOWN, "not stated."
+    row = next((row for row in TABLE.values() if row.official is not None and row.official == found.official), None)
+    if row is not None and isinstance(row.source, Upstream):
+        place = f"https://huggingface.co/{row.source.repo}"
+        header = f"license: {row.licence.lower()}\n"
+        licence = f"{row.licence} if these are the published weights, which sizes do not prove. {_told(row.terms)} Look it up at {place}."
+        about = f"see {place} and https://arxiv.org/abs/{row.paper}."
+    return _CARD.format(
+        header=header,
+        title=title,
+        name=name_in_words(found),
+        sizes=sizes_in_words(found),
+        file=converted.file.name,
+        sha256=sha256,
+        licence=licence,
+        about=about,
+    )
+
+
+def _told(terms: str) -> str:
+    return f"Known of them here: {terms}."

@@ -1,0 +1,87 @@
+"""The table of weights as the page `docs/models.md`."""
+
+from vtok.weights.convert.official import OFFICIAL
+from vtok.weights.convert.words import string_of
+from vtok.weights.load import load_tokenizer
+from vtok.weights.table import TABLE, Bundled, Hub, Upstream, Weights
+
+_PAGE = """\
+# Models
+
+What `vtok.load(NAME)` and `--model NAME` take by name. This page is written by `vtok models --markdown`.
+
+{table}
+
+{terms}
+
+## Weights of others
+
+`photo64` is inside the package ([its page](models/photo64.md)). All others are files of those who trained them. A file is downloaded
+into the hub's cache when it is loaded for the first time. Each time it is compared with the checksum that the hub stated of it, and
+converted in memory; names and shapes of all tensors must be those of the official model. Without a network, a copy of the file works by
+its path:
+
+```
+vtok convert tokenizer_titok_l32.bin -o titok-l32
+vtok encode photo.jpg -o photo.vtok --model titok-l32
+```
+
+`vtok convert` takes files, and folders with a file and `config.json`; official sizes and others; models after the second stage of
+training, and after the first with `--proxy` and the file of a MaskGIT-VQGAN. No code in a file is run.
+
+The files were not at hand when this was written: no checksum is known beforehand, and no commit, so the hub's `main` is taken. What
+vtok computes was compared with the published code activation by activation, on small models, not with these weights.
+
+Continuous weights (`_vae`) have no tokens to store: `vtok compare` takes them, `vtok encode` does not.
+
+## Published rFID
+
+Said by papers and repositories, not measured here: reconstruction FID on 50,000 validation pictures of ImageNet at 256 x 256, lower is
+better.
+
+- TiTok: a user of the published file of S-128 measured 3.91 where 1.71 is stated, and had no answer; others found 2.22 with L-32.
+- Continuous weights: with latents drawn at random, as their code does in evaluation too. vtok decodes the means.
+- One-D-Piece: with all 256 tokens.
+- TA-TiTok: with the caption "A photo of a CLASS." for each picture.
+- MaskGIT-VQGAN: as an author of TiTok quotes it.
+"""
+_HEAD = ("name", "family", "tokens", "codebook", "values", "published rFID", "paper", "hub id and file", "licence")
+
+
+def models_page() -> str:
+    """Markdown: the table, the terms it points to, and what is known of the figures."""
+    terms = list(dict.fromkeys(row.terms for row in TABLE.values() if row.terms))
+    rows = [_HEAD, ("---",) * len(_HEAD), *(_cells(row, terms) for row in TABLE.values())]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    return _PAGE.format(table=table, terms="\n".join(f"{number}. {text}." for number, text in enumerate(terms, 1)))
+
+
+def _cells(row: Weights, terms: list[str]) -> tuple[str, ...]:
+    tokens, codebook, values = _sizes(row)
+    return (
+        f"`{row.name}`",
+        row.family,
+        tokens,
+        codebook,
+        values,
+        "-" if row.rfid is None else f"{row.rfid:.2f}",
+        "-" if row.paper is None else f"[{row.paper}](https://arxiv.org/abs/{row.paper})",
+        "in the package" if isinstance(row.source, Bundled) else _place(row.source),
+        f"{row.licence} ({terms.index(row.terms) + 1})" if row.terms else row.licence,
+    )
+
+
+def _place(source: Hub | Upstream) -> str:
+    file = f", {source.file}" if isinstance(source, Upstream) else ""
+    return f"[{source.repo}](https://huggingface.co/{source.repo}){file}"
+
+
+def _sizes(row: Weights) -> tuple[str, str, str]:
+    """Tokens, codes, and how many numbers the weights have."""
+    if row.official is None:
+        model = load_tokenizer(row.name)
+        codes = " + ".join(f"{size:,}" for size in model.spec.codebook_sizes)
+        return f"{model.spec.max_tokens}", codes, f"{sum(value.numel() for value in model.state_dict().values()):,}"
+    string = string_of(OFFICIAL[row.official][1])
+    codes = "continuous, " if string.codebook_size is None else f"{string.codebook_size:,} x "
+    return f"{string.num_tokens}", f"{codes}{string.dim}", "-" if row.num_values is None else f"{row.num_values:,}"
