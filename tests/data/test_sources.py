@@ -77,6 +77,31 @@ class TestFolder:
         with pytest.raises(IndexError):
             source[3]
 
+    def test_texts_beside_pictures_are_captions_where_they_are_asked_for(self, tmp_path):
+        texts = {"a.png": "ein schöner Hund\n", "b.c.png": "\ufeffa cat", "d.png": None, "e/a.png": " "}
+        for name, text in texts.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            write_picture(tmp_path / name, colour(1))
+            if text is not None:
+                (tmp_path / name).with_suffix(".txt").write_text(text, encoding="utf-8")
+        source, without = open_source(tmp_path, captions=True), open_source(tmp_path)
+        assert [source[i].caption for i in range(4)] == ["ein schöner Hund", "a cat", None, ""]
+        assert [without[i].caption for i in range(4)] == [None] * 4
+        assert (source.has_captions, without.has_captions) == (True, False)
+
+    def test_a_folder_without_texts_has_no_captions(self, tmp_path):
+        write_picture(tmp_path / "a.png", colour(1))
+        (tmp_path / "notes.txt").write_text("about all of them")
+        assert not open_source(tmp_path, captions=True).has_captions
+
+    @pytest.mark.parametrize("spoil", [lambda file: file.write_bytes(b"\xff\xfe"), lambda file: file.mkdir()])
+    def test_a_caption_that_cannot_be_read_is_named(self, tmp_path, spoil):
+        write_picture(tmp_path / "a.png", colour(1))
+        spoil(tmp_path / "a.txt")
+        with pytest.raises(DataError, match=r"a\.txt: cannot be read as a caption in UTF-8"):
+            open_source(tmp_path, captions=True)[0]
+        assert open_source(tmp_path)[0].caption is None
+
     def test_one_file_and_a_pattern_are_data_sets_too(self, tmp_path):
         write_picture(tmp_path / "a.png", colour(1))
         write_picture(tmp_path / "b.jpg", colour(2))
@@ -157,6 +182,7 @@ class TestTar:
         assert [s.pixels[0, 0, 0] for s in samples] == [1, 2, 3]
         assert [s.label for s in samples] == [12, None, 5]
         assert [s.caption for s in samples] == ["a cat", "ein schöner Hund", "a horse"]
+        assert source.has_captions
 
     def test_tars_of_a_folder_and_of_braces_are_read_at_random(self, tmp_path):
         for shard in range(3):
@@ -182,6 +208,7 @@ class TestTar:
         with caplog.at_level(logging.WARNING):
             source = open_source(tmp_path / "a.tar")
         assert len(source) == 1
+        assert not source.has_captions
         assert "1 pictures left out" in caplog.text
 
     def test_a_cut_a_compressed_and_a_false_tar_are_named(self, tmp_path, caplog):
@@ -230,6 +257,7 @@ class TestParquet:
             assert np.array_equal(sample.pixels, colour(i))
             assert (sample.label, sample.caption) == (i % 2, f"picture {i}")
         assert source.class_names == ("cat", "dog")
+        assert source.has_captions
         with pytest.raises(IndexError):
             source[7]
 
@@ -287,6 +315,7 @@ class TestParquet:
         write_parquet(tmp_path / "a.parquet", {"image": [{"bytes": encode_png(colour(1)), "path": b"0.png"}]})
         source = open_source(tmp_path)
         assert source[0].key == source.key(0) == "a/00000000"
+        assert not source.has_captions
 
     @given(st.data())
     def test_damaged_tables_give_samples_or_one_of_our_errors(self, tmp_path_factory, data):
@@ -339,6 +368,12 @@ class TestSynthetic:
         assert len({p.tobytes() for p in pictures}) == 60
         assert min(p.std() for p in pictures) > 1
         assert np.median([p.std() for p in pictures]) > 20
+
+    def test_a_caption_says_what_is_drawn(self):
+        source = open_source(".", kind="synthetic", split="train", num_synthetic=30)
+        assert source.has_captions
+        captions = {source[i].label: source[i].caption for i in range(len(source))}
+        assert [name.removesuffix("s") in captions[label] for label, name in enumerate(source.class_names)] == [True] * 3
 
     def test_the_parts_of_a_synthetic_set_do_not_meet(self):
         parts = [open_source(".", kind="synthetic", split=split, num_synthetic=100) for split in ("train", "held_out")]

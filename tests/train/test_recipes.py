@@ -5,15 +5,16 @@ from importlib import import_module
 import pytest
 from pydantic import BaseModel
 
+from vtok.models.discriminators import BlurPoolConfig
 from vtok.recipes import head_comment, names, recipe_file
 from vtok.train import TABLE, load_config
 from vtok.train.config import RunConfig, check
 from vtok.train.objectives.linear import LinearObjectiveConfig
 from vtok.train.objectives.nested import NestedObjectiveConfig
-
-every_recipe = pytest.mark.parametrize("name", names())
-every_nested_recipe = pytest.mark.parametrize("name", [name for name in names() if load_config(name).objective == "nested"])
-every_smoke_recipe = pytest.mark.parametrize("name", [name for name in names() if name.startswith("smoke")])
+from vtok.train.objectives.tatitok import TaTitokObjectiveConfig, TaTitokVaeObjectiveConfig
+from vtok.train.objectives.titok_stage1 import TitokStage1Config
+from vtok.train.objectives.titok_stage2 import TitokStage2Config
+from vtok.train.objectives.vit_strings import PixelConfig, StringConfig
 
 
 def section(config: RunConfig) -> BaseModel:
@@ -23,10 +24,35 @@ def section(config: RunConfig) -> BaseModel:
     return settings
 
 
+def strings(name: str) -> StringConfig:
+    settings = section(load_config(name))
+    assert isinstance(settings, StringConfig)
+    return settings
+
+
+def sizes(settings: StringConfig) -> tuple[int, int]:
+    """Pixels of a side and tokens of a string."""
+    if isinstance(settings, TitokStage2Config):
+        if settings.random_start is None:
+            pytest.skip("the start decides")
+        model = settings.random_start.model
+    else:
+        model = settings.model  # type: ignore[attr-defined]
+    return model.image_size, model.num_tokens if hasattr(model, "num_tokens") else model.quantizer.num_tokens
+
+
+LINE = [name for name in names() if load_config(name).objective not in ("linear", "nested")]
+every_recipe = pytest.mark.parametrize("name", names())
+every_nested_recipe = pytest.mark.parametrize("name", [name for name in names() if load_config(name).objective == "nested"])
+every_string_recipe = pytest.mark.parametrize("name", LINE)
+every_published_recipe = pytest.mark.parametrize("name", [name for name in LINE if not name.startswith("smoke")])
+every_smoke_recipe = pytest.mark.parametrize("name", [name for name in names() if name.startswith("smoke")])
+
+
 @every_recipe
 def test_a_recipe_is_read_and_checked_by_its_name(name: str) -> None:
     config = load_config(name)
-    assert isinstance(section(config), LinearObjectiveConfig | NestedObjectiveConfig)
+    assert isinstance(section(config), LinearObjectiveConfig | NestedObjectiveConfig | StringConfig)
     assert (config.train.steps > 0) == (config.objective != "linear")
 
 
@@ -41,6 +67,69 @@ def test_a_recipe_trains_on_whole_tiles_and_measures_lengths_that_there_are(name
     assert config.train.validation.select == "psnr" or config.data.crop_size >= 31
 
 
+@every_string_recipe
+def test_a_recipe_trains_on_pictures_of_its_tokenizers_size_and_measures_lengths_that_there_are(name: str) -> None:
+    config, settings = load_config(name), strings(name)
+    side, num_tokens = sizes(settings)
+    assert config.data.crop_size == side
+    nested = name.removeprefix("smoke-").startswith("one-d-piece")
+    assert max(config.train.validation.lengths) <= num_tokens
+    assert (set(config.train.validation.lengths) == {0}) == (not nested)
+    assert settings.prefix.rule == ("full" if config.objective == "titok_stage1" and not nested else "tail_drop")
+
+
+@every_string_recipe
+def test_recipes_have_captions_where_the_decoder_reads_them(name: str) -> None:
+    reads = isinstance(section(load_config(name)), TaTitokObjectiveConfig | TaTitokVaeObjectiveConfig)
+    assert load_config(name).data.captions == reads
+
+
+@every_string_recipe
+def test_lpips_looks_through_the_published_network(name: str) -> None:
+    settings = strings(name)
+    if isinstance(settings, PixelConfig) and settings.pictures.lpips:
+        assert settings.pictures.lpips_trunk == "vgg"
+
+
+@every_published_recipe
+def test_a_published_training_has_the_published_settings(name: str) -> None:
+    config, settings = load_config(name), strings(name)
+    network = settings.network
+    first = isinstance(settings, TitokStage1Config)
+    assert (network.learning_rate, network.final_share, network.weight_decay, network.clip) == (1e-4, 0.1, 1e-4, 1.0)
+    assert network.betas == ((0.9, 0.99) if first else (0.9, 0.999))
+    assert network.warmup_steps == (5_000 if isinstance(settings, TitokStage2Config) else 10_000)
+    assert settings.decay_embeddings == name.startswith("one-d-piece")
+    assert (config.train.ema, config.train.precision) == (0.999, "bf16")
+    assert (config.data.crop_size, config.data.max_side, config.data.scales, config.data.flip) == (256, 256, (1.0, 1.0), True)
+    steps = {"titok_stage1": 1_000_000, "titok_stage2": 500_000, "titok_pixel": 1_000_000, "titok_vae": 1_000_000}
+    assert config.train.steps == steps.get(config.objective, 650_000)
+    batches = {"one-d-piece-b256-stage1": 1024, "one-d-piece-b256-stage2": 512, "tatitok-bl64-vq": 1024, "tatitok-bl64-vae": 1024}
+    assert config.train.batch_size == batches.get(name, 256)
+
+
+@every_published_recipe
+def test_a_published_training_has_the_published_losses(name: str) -> None:
+    settings = strings(name)
+    if "vq" in type(settings).model_fields:
+        vq = settings.vq  # type: ignore[attr-defined]
+        assert (vq.commitment, vq.codebook) == (0.25, 1.0)
+        assert vq.learning == ("clustering" if name.startswith("tatitok") else "gradient")
+        assert vq.learning == "clustering" or vq.revival.threshold == 0  # nothing was revived
+    if not isinstance(settings, PixelConfig):
+        return
+    second, pictures, adversary = isinstance(settings, TitokStage2Config), settings.pictures, settings.adversary
+    assert pictures.logits is not None
+    assert adversary is not None
+    assert (pictures.l2, pictures.lpips, pictures.logits.weight) == (1.0, 0.0 if second else 1.0, 0.1)
+    assert (adversary.weight, adversary.first_step, adversary.warmup_steps) == ((0.01, 20_000, 0) if second else (0.1, 200_000, 0))
+    assert (adversary.loss, adversary.lecam, adversary.lecam_decay) == ("hinge", 0.001, 0.999)
+    assert adversary.discriminator == BlurPoolConfig()
+    own, network = adversary.optimizer.model_dump(), settings.network.model_dump()
+    assert own == network  # the discriminator learns at the rates of the network
+    assert getattr(settings, "kl", 1e-6) == 1e-6
+
+
 @every_recipe
 def test_the_head_of_a_recipe_says_what_it_costs_and_how_it_is_run(name: str) -> None:
     lines = head_comment(recipe_file(name))
@@ -53,8 +142,25 @@ def test_a_smoke_recipe_needs_neither_data_nor_weights(name: str) -> None:
     config = load_config(name)
     settings = section(config)
     assert config.data.kind == "synthetic"
-    linear = settings.linear if isinstance(settings, NestedObjectiveConfig) else settings
-    assert isinstance(linear, LinearObjectiveConfig)
-    assert (linear.autoencoder, linear.metric.lpips) == ("pixels", 0)
-    if isinstance(settings, NestedObjectiveConfig):
-        assert (settings.pictures.lpips, settings.pictures.features, settings.start) == (0, (), "linear")
+    match settings:
+        case NestedObjectiveConfig():
+            assert (settings.pictures.lpips, settings.pictures.features, settings.start) == (0, (), "linear")
+            assert (settings.linear.autoencoder, settings.linear.metric.lpips) == ("pixels", 0)
+        case LinearObjectiveConfig():
+            assert (settings.autoencoder, settings.metric.lpips) == ("pixels", 0)
+        case TitokStage1Config():
+            assert settings.proxy == "random"
+        case PixelConfig():
+            assert (settings.pictures.lpips, settings.pictures.logits, settings.pictures.features) == (0, None, ())
+            assert getattr(settings, "start", "random") == getattr(settings, "text", "random") == "random"
+        case _:
+            pytest.fail(f"{type(settings).__name__} is of no kind known here")
+
+
+@every_smoke_recipe
+def test_a_smoke_recipe_of_the_line_has_all_parts_of_the_training_that_it_stands_for(name: str) -> None:
+    settings = section(load_config(name))
+    if isinstance(settings, PixelConfig):
+        assert settings.adversary is not None
+        assert settings.adversary.lecam
+        assert settings.adversary.first_step < load_config(name).train.steps

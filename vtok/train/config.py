@@ -28,6 +28,7 @@ class DataConfig(BaseModel):
         crop_size: side in pixels of the squares that gradient steps train on.
         scales: smallest and largest side of what such a square shows, in multiples of it.
         flip: mirror half of them.
+        captions: pictures come with their captions, and those without one are skipped; see docs/training-data.md.
         workers: processes that read pictures; 0 reads in the training process.
         memory_mb: decoded pictures kept in memory, over the workers of a training process, in units of 10**6 bytes; 0 keeps none.
     """
@@ -41,6 +42,7 @@ class DataConfig(BaseModel):
     crop_size: int = Field(256, ge=16, le=4096)
     scales: tuple[float, float] = (0.75, 1.5)
     flip: bool = True
+    captions: bool = False
     workers: int = Field(0, ge=0, le=256)
     memory_mb: int = Field(1500, ge=0)
 

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 
 from vtok.errors import ConfigError, OutputError
-from vtok.tokenizers.base import Tokenizer
+from vtok.tokenizers.latents import AnyTokenizer
 from vtok.train.config import RunConfig, check
 from vtok.train.engine import checkpoint, log_file
 from vtok.train.engine.accelerator import from_first, open_accelerator
@@ -86,7 +86,7 @@ def _set_threads(config: RunConfig) -> None:
         torch.set_num_threads(config.threads)
 
 
-def _prepared(objective: Objective, config: RunConfig) -> Tokenizer:
+def _prepared(objective: Objective, config: RunConfig) -> AnyTokenizer:
     pictures = open_pictures(config.data, config.seed)
     log.info("%d pictures in %s", len(pictures), pictures.source.name)
     return objective.prepare(pictures, torch.Generator().manual_seed(config.seed))

@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from vtok.tokenizers.base import Tokenizer
+from vtok.tokenizers.latents import AnyTokenizer
 from vtok.train.config import DataConfig, OptimizerConfig
 from vtok.train.samples.batch import Batch
 from vtok.train.samples.pictures import Pictures
@@ -25,12 +25,15 @@ class Group:
         parameters: trained by this group alone.
         optimizer: AdamW's settings.
         first_step: before it the group stands still.
+        undecayed: parameters without weight decay, beside those of fewer than two axes, which never have it; ones of other groups and
+            frozen ones may be among them.
     """
 
     name: str
     parameters: Sequence[nn.Parameter]
     optimizer: OptimizerConfig
     first_step: int = 0
+    undecayed: Sequence[nn.Parameter] = ()
 
 
 class Objective(Protocol):
@@ -44,7 +47,7 @@ class Objective(Protocol):
 
     def __init__(self, config: Any) -> None: ...
 
-    def prepare(self, pictures: Pictures, generator: torch.Generator) -> Tokenizer:
+    def prepare(self, pictures: Pictures, generator: torch.Generator) -> AnyTokenizer:
         """The closed-form start (PCA, k-means; for `linear` all there is).
 
         Args:
@@ -61,7 +64,7 @@ class GradientObjective(Objective, Protocol):
     It is an `nn.Module` that holds all that is trained; what is frozen and not saved stays out of its `state_dict`.
     """
 
-    tokenizer: Tokenizer  # what the run is for; its averaged copy is saved
+    tokenizer: AnyTokenizer  # what the run is for; its averaged copy is saved
     groups: tuple[Group, ...]  # in the order of their updates
 
     def check(self, data: DataConfig) -> None:
@@ -71,7 +74,7 @@ class GradientObjective(Objective, Protocol):
             ConfigError, LengthError: squares or prefixes that the tokenizer does not take.
         """
 
-    def begin(self, tokenizer: Tokenizer, seed: int) -> None:
+    def begin(self, tokenizer: AnyTokenizer, seed: int) -> None:
         """Take the start, and make the groups.
 
         Args:
@@ -87,7 +90,7 @@ class GradientObjective(Objective, Protocol):
         One backward pass of their sum follows, so a loss must not reach the parameters of another group.
         """
 
-    def after_step(self, step: int, ema: Tokenizer) -> None:
+    def after_step(self, step: int, ema: AnyTokenizer) -> None:
         """What gradients do not do: codebook averages, revival of unused codes.
 
         Args:

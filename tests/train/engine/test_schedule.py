@@ -3,12 +3,25 @@
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.parity import Stored
 from vtok.train.engine.schedule import share
 
 sizes = st.tuples(st.integers(2, 500), st.integers(0, 100), st.floats(0, 1))
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["titok_schedules"])
+def test_it_is_the_published_curve_one_step_earlier(name):
+    """Which begins with a step at rate 0."""
+    stored = Stored.load(name)
+    sizes = stored.config["sizes"]
+    total, warmup, base = sizes["total_steps"], sizes["warmup_steps"], sizes["base_lr"]
+    shares = [share(step, total, warmup_steps=warmup - 1, final_share=sizes["end_lr"] / base) for step in range(total)]
+    stored.check("lr", base * torch.tensor([0.0, *shares], dtype=torch.float64))
 
 
 def test_it_rises_in_equal_parts_from_nothing_to_all():

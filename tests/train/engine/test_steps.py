@@ -99,6 +99,18 @@ def test_only_matrices_decay():
     assert {(part["weight_decay"], parameter.ndim) for part in parts for parameter in part["params"]} == {(0.3, 2), (0.0, 1)}
 
 
+def test_what_a_group_leaves_out_does_not_decay_either():
+    objective = an_objective()
+    encoder, decoder = objective.tokenizer.encoder, objective.tokenizer.decoder
+    left_out = [encoder.weight, nn.Parameter(torch.zeros(2, 2))]  # one of its own, one of another group
+    objective.groups = (replace(objective.groups[0], optimizer=OptimizerConfig(weight_decay=0.3), undecayed=left_out),)
+    parts = a_stepper(objective).optimizers[0].param_groups
+    assert [part["weight_decay"] for part in parts] == [0.3, 0.0]
+    decayed, plain = ([id(parameter) for parameter in part["params"]] for part in parts)
+    assert decayed == [id(decoder.weight)]
+    assert plain == [id(parameter) for parameter in (encoder.weight, encoder.bias, decoder.bias)]
+
+
 def test_bf16_changes_the_losses_a_little():
     _, exact = a_stepper(an_objective()).step(0, [a_batch()])
     _, rounded = a_stepper(an_objective(), precision="bf16").step(0, [a_batch()])

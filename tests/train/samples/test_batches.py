@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from vtok.data import encode_png, from_eight_bit, write_picture
+from vtok.data.sources import is_held_out
 from vtok.errors import ConfigError, DataError
 from vtok.train.config import DataConfig, TrainConfig
 from vtok.train.samples.batches import Batches, open_batches
 from vtok.train.samples.crop_readers import PictureCrops
-from vtok.train.samples.pictures import open_data
+from vtok.train.samples.held_out import held_out_crops
+from vtok.train.samples.pictures import open_data, open_pictures
 
 SIZE = 16
 
@@ -188,6 +190,73 @@ class TestBrokenPictures:
         with pytest.raises(DataError, match="no picture could be read; 7 pictures skipped") as caught:
             list(opened(folder, workers=workers))
         assert "\n" not in str(caught.value)
+
+
+class TestCaptions:
+    @pytest.fixture
+    def told(self, folder: Path) -> Path:
+        """Every picture with its number in words, but for 2 and 5."""
+        for number in (0, 1, 3, 4, 6):
+            (folder / f"{number}.txt").write_text(f"number {number}\n")
+        (folder / "5.txt").write_text(" \n")
+        return folder
+
+    def pairs(self, batches: Batches) -> list[tuple[int, str]]:
+        """What each sample shows, and what it is said to show."""
+        found: list[tuple[int, str]] = []
+        for parts in batches:
+            for batch in parts:
+                assert isinstance(batch.captions, tuple)
+                found += zip(map(number_of, batch.images), batch.captions, strict=True)
+        return found
+
+    @pytest.mark.parametrize(
+        "settings", [{}, {"memory_mb": 0}, {"workers": 2}, {"train": TrainConfig(steps=14, batch_size=4, accumulate=2)}]
+    )
+    def test_each_sample_has_its_own(self, told, settings):
+        found = self.pairs(opened(told, captions=True, **{"steps": 14, **settings}))
+        assert len(found) == 56
+        assert set(found) == {(number, f"number {number}") for number in (0, 1, 3, 4, 6)}
+
+    def test_a_picture_without_one_is_skipped_and_counted(self, told, caplog):
+        batches = opened(told, captions=True, steps=14)
+        list(batches)
+        assert sorted(key for key, _ in batches.skipped.pictures) == ["2.png", "5.png"]
+        assert "2.png: has no caption" in caplog.text
+
+    def test_there_are_none_unless_asked_for(self, told):
+        batches = opened(told)
+        assert {part.captions for parts in batches for part in parts} == {None}
+        assert len(batches.skipped) == 0
+
+    def test_the_other_samples_stay_as_they_are_without(self, told):
+        for with_them, without in zip(images(opened(told, captions=True))[0], images(opened(told))[0], strict=True):
+            assert torch.equal(with_them, without) or number_of(without) in (2, 5)
+
+    def test_overfitting_has_them_too(self, told):
+        config = DataConfig(path=str(told), crop_size=SIZE, captions=True)
+        found = set(self.pairs(open_batches(config, TrainConfig(steps=3, batch_size=4), 0, overfit=4)))
+        assert 2 <= len(found) <= 4
+        assert all(caption == f"number {number}" for number, caption in found)
+
+    def test_the_training_part_has_them_and_measuring_does_without(self, tmp_path):
+        for number in range(60):
+            write_picture(tmp_path / f"{number}.png", picture(number))
+            if not is_held_out(f"{number}.png"):
+                (tmp_path / f"{number}.txt").write_text("told")
+        config = DataConfig(path=str(tmp_path), crop_size=SIZE, captions=True, split="train")
+        ((batch,),) = open_batches(config, TrainConfig(steps=1, batch_size=60), 0)
+        assert batch.captions == ("told",) * 60
+        assert len(held_out_crops(config, 100)) == sum(is_held_out(f"{number}.png") for number in range(60))
+
+    def test_none_at_all_is_an_error_of_one_line_before_any_picture_is_read(self, folder):
+        (folder / "0.png").write_bytes(b"junk")
+        with pytest.raises(DataError, match=r"data\.captions is true, but no picture has a caption") as caught:
+            open_pictures(DataConfig(path=str(folder), captions=True), 0)
+        assert "\n" not in str(caught.value)
+
+    def test_pictures_for_a_start_need_none(self, told):
+        assert len(list(open_pictures(DataConfig(path=str(told), captions=True), 0))) == 7
 
 
 class _Deadly:

@@ -282,6 +282,11 @@ class TestTheSamplesOfARun:
         assert cached.autoencoder_digest == autoencoder_digest(ToyAutoencoder())
         assert open_batches(DataConfig(path=str(folder), crop_size=16), train, 0).autoencoder_digest is None
 
+    def test_captions_are_refused_since_it_keeps_none(self, folder):
+        made(folder)
+        with pytest.raises(ConfigError, match=r"data\.captions is true, but .*cache is a cache, which keeps no captions"):
+            list(crops(folder.parent / "cache", captions=True))
+
     def test_it_serves_closed_form_starts_and_measuring_as_pictures(self, folder):
         made(folder)
         config = DataConfig(path=str(folder.parent / "cache"), crop_size=16)

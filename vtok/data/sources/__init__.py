@@ -1,7 +1,7 @@
 """Data sets of pictures: folders, webdataset tars, parquet tables, synthetic pictures."""
 
 from vtok.data.sources.base import Sample, Source
-from vtok.data.sources.folder import FolderSource
+from vtok.data.sources.folder import CaptionedFolderSource, FolderSource
 from vtok.data.sources.open import open_source
 from vtok.data.sources.parquet import ParquetSource
 from vtok.data.sources.readable import Skipped, readable
@@ -10,6 +10,7 @@ from vtok.data.sources.synthetic import SyntheticSource
 from vtok.data.sources.tar import TarSource
 
 __all__ = [
+    "CaptionedFolderSource",
     "FolderSource",
     "ParquetSource",
     "Sample",

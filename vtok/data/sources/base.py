@@ -35,6 +35,10 @@ class Source(Protocol):
     def class_names(self) -> tuple[str, ...] | None:
         """The name of each class id, where the data set states them."""
 
+    @property
+    def has_captions(self) -> bool:
+        """Whether pictures may have captions: some, as far as it shows without looking at each."""
+
     def __len__(self) -> int: ...
 
     def key(self, index: int) -> str:
@@ -46,7 +50,7 @@ class Source(Protocol):
         Raises:
             IndexError: beyond the end.
             PictureError: its picture is damaged, cut short or refused.
-            DataError: the data set changed or its label cannot be read.
+            DataError: the data set changed, or its label or caption cannot be read.
         """
 
 

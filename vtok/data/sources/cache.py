@@ -46,6 +46,7 @@ class CacheSource:
     """
 
     class_names: tuple[str, ...] | None = None
+    has_captions = False  # they are not stored
 
     def __init__(self, folder: Path, *, name: str) -> None:
         manifest = read_manifest(folder)

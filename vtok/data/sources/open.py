@@ -7,7 +7,7 @@ from vtok.data.files import expand_home, expand_pattern, find_files, fixed_folde
 from vtok.data.pictures import PICTURE_EXTENSIONS
 from vtok.data.sources.base import Source
 from vtok.data.sources.cache_names import MANIFEST
-from vtok.data.sources.folder import FolderSource
+from vtok.data.sources.folder import CaptionedFolderSource, FolderSource
 from vtok.data.sources.parquet import ParquetSource
 from vtok.data.sources.split import Subset, is_held_out
 from vtok.data.sources.synthetic import SyntheticSource
@@ -36,6 +36,7 @@ def open_source(
     *,
     kind: Kind = "auto",
     split: Split = "all",
+    captions: bool = False,
     seed: int = 0,
     num_synthetic: int = 64,
     synthetic_size: tuple[int, int] = (64, 64),
@@ -46,6 +47,7 @@ def open_source(
         path: a file, a folder (searched to any depth) or a pattern such as `shards/train-{000..127}.tar`; unused for synthetic pictures.
         kind: what to look for; "auto" takes what is there and refuses a mixture. A folder with a cache's manifest is a cache.
         split: "held_out" is the twentieth of samples whose file name has a crc32 that divides by 20, "train" the rest.
+        captions: read those of picture files too, from texts of the same name; tars and tables give theirs in any case.
         seed: of the synthetic pictures; so are the next two.
         num_synthetic: how many.
         synthetic_size: height, width in pixels.
@@ -64,7 +66,8 @@ def open_source(
     if len(found) != 1:
         raise DataError(_complaint(path, wanted, found))
     found_kind, files = found.popitem()
-    source = _SOURCES[found_kind](files, root=_root(place), name=str(path))
+    opener = CaptionedFolderSource if captions and found_kind == "folder" else _SOURCES[found_kind]
+    source = opener(files, root=_root(place), name=str(path))
     if not len(source):
         raise DataError(f"{path}: the {_CALLED[found_kind]} in it hold no picture")
     return _split(source, split)

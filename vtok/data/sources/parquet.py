@@ -74,6 +74,11 @@ class ParquetSource:
         self._cache_bytes = cache_bytes
         self._paths: dict[int, list[str | None]] = {}
 
+    @property
+    def has_captions(self) -> bool:
+        """Whether any of the tables has a column for them."""
+        return any(group.columns.caption is not None for group in self._groups)
+
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_cache": OrderedDict()}
 

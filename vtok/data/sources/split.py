@@ -21,6 +21,11 @@ class Subset:
         self._source = source
         self._indices = list(indices)
 
+    @property
+    def has_captions(self) -> bool:
+        """Whether the whole source has."""
+        return self._source.has_captions
+
     def __len__(self) -> int:
         return len(self._indices)
 

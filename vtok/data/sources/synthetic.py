@@ -4,9 +4,13 @@ import numpy as np
 
 from vtok.data.sources.base import Sample
 
+_CAPTIONS = ("a smooth gradient of colours", "soft blobs of colour", "straight edges between colours")
+
 
 class SyntheticSource:
-    """Smooth gradients, coloured blobs and straight edges in turn; the label says which. Picture i is a function of (seed, i) and the size.
+    """Smooth gradients, coloured blobs and straight edges in turn; label and caption say which.
+
+    Picture i is a function of (seed, i) and the size.
 
     Args:
         num: how many.
@@ -15,6 +19,7 @@ class SyntheticSource:
     """
 
     class_names: tuple[str, ...] | None = ("gradients", "blobs", "edges")
+    has_captions = True
 
     def __init__(self, num: int, size: tuple[int, int], *, seed: int = 0) -> None:
         if num < 1 or min(size) < 1 or seed < 0:
@@ -37,7 +42,7 @@ class SyntheticSource:
         y, x = np.mgrid[0:height, 0:width] / max(height, width)  # square pixels, the longer side from 0 to 1
         values = (_gradients, _blobs, _edges)[kind](y, x, rng)
         pixels: np.ndarray = np.rint(values.clip(0, 1) * 255).astype(np.uint8)
-        return Sample(self.key(index), pixels, kind)
+        return Sample(self.key(index), pixels, kind, _CAPTIONS[kind])
 
 
 def _gradients(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:

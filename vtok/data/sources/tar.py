@@ -53,6 +53,11 @@ class TarSource:
         self.name = name
         self._entries = [entry for tar in files for entry in _index(tar, root)]
 
+    @property
+    def has_captions(self) -> bool:
+        """Whether a text or a JSON file goes with any of the pictures."""
+        return any("txt" in entry.notes or "json" in entry.notes for entry in self._entries)
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from vtok.data.eight_bit import to_eight_bit
-from vtok.tokenizers.base import Tokenizer
-from vtok.tokenizers.spec import TokenSpec
+from vtok.tokenizers.latents import AnyTokenizer
+from vtok.tokenizers.spec import LatentSpec, TokenSpec
 from vtok.train.engine.validation import prefixes
 
 LENGTHS = (1, 4, 16)
@@ -19,7 +19,7 @@ _PAPER, _INK = (247, 247, 247), (24, 24, 24)
 
 
 @torch.no_grad()
-def picture_grid(tokenizer: Tokenizer, images: Tensor) -> np.ndarray:
+def picture_grid(tokenizer: AnyTokenizer, images: Tensor) -> np.ndarray:
     """One row a picture: itself, then 1, 4, 16 and all tokens, as far as these decode.
 
     Args:
@@ -34,7 +34,7 @@ def picture_grid(tokenizer: Tokenizer, images: Tensor) -> np.ndarray:
     return _sheet([to_eight_bit(column).permute(0, 2, 3, 1).cpu().numpy() for column in columns], heads)
 
 
-def shown_lengths(spec: TokenSpec) -> list[int]:
+def shown_lengths(spec: TokenSpec | LatentSpec) -> list[int]:
     """1, 4, 16 and all, rounded down to what decodes."""
     return sorted({length for wanted in (*LENGTHS, spec.max_tokens) if (length := spec.round_down(wanted))})
 

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from vtok.data.atomic import write_bytes
-from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.card import model_card
-from vtok.tokenizers.spec import TokenSpec
+from vtok.tokenizers.latents import AnyTokenizer
+from vtok.tokenizers.spec import LatentSpec, TokenSpec
 from vtok.train.config import RunConfig
 from vtok.train.engine import log_file
 from vtok.train.engine.picture_grid import picture_grid
@@ -45,7 +45,7 @@ class Reports:
 
     best: float | None = None  # score so far
 
-    def __init__(self, config: RunConfig, folder: RunFolder, trackers: Trackers, spec: TokenSpec, device: torch.device):
+    def __init__(self, config: RunConfig, folder: RunFolder, trackers: Trackers, spec: TokenSpec | LatentSpec, device: torch.device):
         self.config = config.train
         self._folder = folder
         self._trackers = trackers
@@ -61,7 +61,7 @@ class Reports:
         log_file.append(self._folder.log, entry)
         self._trackers.scalars({name: value for name, value in _scalars(entry).items() if name != "step"}, entry["step"])
 
-    def look(self, done: int, tokenizer: Tokenizer) -> None:
+    def look(self, done: int, tokenizer: AnyTokenizer) -> None:
         """Measure and draw what is due after so many steps, and keep the tokenizer where it is the best so far."""
         last = done == self.config.steps
         if self._validation is not None and (last or done % self.config.validation.every == 0):
@@ -69,13 +69,13 @@ class Reports:
         if self.config.image_every and (last or done % self.config.image_every == 0):
             self._draw(done, tokenizer)
 
-    def overfit(self, start: Tokenizer, end: Tokenizer) -> None:
+    def overfit(self, start: AnyTokenizer, end: AnyTokenizer) -> None:
         """Tell what training on a few pictures did to them."""
         validation = Validation(self._images, end.spec, (0,), device=self._device)
         before, after = (validation.measure(tokenizer.to(self._device)).mean("psnr") for tokenizer in (start, end))
         log.info("PSNR of the %d pictures at all tokens: %.2f dB at the start, %.2f dB at the end", len(self._images), before, after)
 
-    def _validate(self, done: int, tokenizer: Tokenizer, validation: Validation) -> None:
+    def _validate(self, done: int, tokenizer: AnyTokenizer, validation: Validation) -> None:
         scores = validation.measure(tokenizer)
         self.line({"step": done, "validation": scores.to_json()})
         score = scores.mean(self.config.validation.select)
@@ -83,14 +83,14 @@ class Reports:
             self.best = score
             save_model(tokenizer, self._folder.best)
 
-    def _draw(self, done: int, tokenizer: Tokenizer) -> None:
+    def _draw(self, done: int, tokenizer: AnyTokenizer) -> None:
         grid = picture_grid(tokenizer, self._images[:GRID_ROWS].to(self._device))
         file = io.BytesIO()
         Image.fromarray(grid).save(file, "PNG")
         write_bytes(self._folder.images / f"step-{done:08d}.png", file.getvalue())
         self._trackers.image("pictures", grid, done)
 
-    def _open_validation(self, spec: TokenSpec) -> Validation:
+    def _open_validation(self, spec: TokenSpec | LatentSpec) -> Validation:
         settings = self.config.validation
         images = self._images[: settings.num_pictures]
         lpips = find_lpips(min(images.shape[2:]), settings.select)
@@ -107,7 +107,7 @@ def fixed_images(config: RunConfig) -> Tensor:
     return next(iter(batches))[0].images[: batches.num_pictures]
 
 
-def save_model(tokenizer: Tokenizer, folder: Path) -> None:
+def save_model(tokenizer: AnyTokenizer, folder: Path) -> None:
     """Write a model folder with a card of its own facts."""
     tokenizer.save_pretrained(folder, card=model_card(tokenizer, folder.name))
 

@@ -118,8 +118,9 @@ class _LossModule(nn.Module):
 
 def _adamw(group: Group, device: str) -> torch.optim.AdamW:
     settings = group.optimizer
-    decayed = [parameter for parameter in group.parameters if parameter.ndim >= 2]
-    plain = [parameter for parameter in group.parameters if parameter.ndim < 2]
+    undecayed = {id(parameter) for parameter in group.undecayed}
+    decayed = [parameter for parameter in group.parameters if parameter.ndim >= 2 and id(parameter) not in undecayed]
+    plain = [parameter for parameter in group.parameters if parameter.ndim < 2 or id(parameter) in undecayed]
     parts = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return torch.optim.AdamW(
         [part for part in parts if part["params"]],

@@ -7,7 +7,8 @@ from typing import Any, cast
 from torch import nn
 
 from vtok.errors import ConfigError
-from vtok.tokenizers.base import Tokenizer
+from vtok.tokenizers.latents import AnyTokenizer
+from vtok.tokenizers.pretrained import Pretrained
 from vtok.train.config import RunConfig
 from vtok.train.engine import checkpoint, random_state, state
 from vtok.train.engine.accelerator import any_process, gather
@@ -57,7 +58,7 @@ class Training:
             device=accelerator.device,
         )
         random_state.seed(config.seed)
-        objective.begin(Tokenizer.from_pretrained(folder.start), config.seed)
+        objective.begin(cast(AnyTokenizer, Pretrained.from_pretrained(folder.start)), config.seed)
         _check_latents(objective, self.batches.autoencoder_digest, config.data.path)
         _set_checkpointing(objective, config.train.gradient_checkpointing)
         self.stepper = Stepper(objective, config.train, accelerator)
@@ -91,7 +92,7 @@ class Training:
                 if self._look_around(request, progress):
                     raise StoppedError(f"stopped after step {self.done} of {num_steps}; the same command goes on from there")
         if self.reports is not None and self.config.train.overfit:
-            self.reports.overfit(Tokenizer.from_pretrained(self.folder.start), self.ema.up_to_date())
+            self.reports.overfit(cast(AnyTokenizer, Pretrained.from_pretrained(self.folder.start)), self.ema.up_to_date())
 
     def _look_around(self, request: StopRequest, progress: Progress) -> bool:
         """Do what is due after a step; returns whether to stop."""

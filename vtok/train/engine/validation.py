@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from vtok.errors import ConfigError, LengthError, MissingExtraError, Unsupported
 from vtok.eval.codebook import CodebookStatistics, CodebookUse
 from vtok.eval.lpips import MIN_SIDE, Lpips
 from vtok.eval.psnr import psnr
-from vtok.tokenizers.base import Tokenizer, Tokens
-from vtok.tokenizers.spec import TokenSpec
+from vtok.tokenizers.base import Tokens
+from vtok.tokenizers.latents import AnyTokenizer, Latents
+from vtok.tokenizers.spec import LatentSpec, TokenSpec
 
 AT_ONCE = 8  # pictures
 BEST_PSNR = 100.0  # dB, of pictures without an error: infinity is no number of JSON
@@ -66,7 +67,7 @@ class Validation:
     def __init__(
         self,
         images: Tensor,
-        spec: TokenSpec,
+        spec: TokenSpec | LatentSpec,
         lengths: Sequence[int],
         *,
         lpips: Lpips | None = None,
@@ -78,17 +79,17 @@ class Validation:
         self._device = device
 
     @torch.no_grad()
-    def measure(self, tokenizer: Tokenizer) -> Scores:
+    def measure(self, tokenizer: AnyTokenizer) -> Scores:
         """Scores of a tokenizer of the spec given."""
         psnrs: dict[int, list[float]] = {length: [] for length in self.lengths}
         distances: dict[int, list[float]] = {length: [] for length in self.lengths}
         statistics = _statistics(tokenizer.spec)
         for first in range(0, len(self.images), AT_ONCE):
             images = self.images[first : first + AT_ONCE].to(self._device)
-            tokens = tokenizer.encode_grid(images)
-            if statistics is not None:
-                statistics.update(tokens.ids)
-            for length, pictures in prefixes(tokenizer, tokens, images.shape[2:], self.lengths):
+            strings = tokenizer.encode_grid(images)
+            if statistics is not None and isinstance(strings, Tokens):
+                statistics.update(strings.ids)
+            for length, pictures in prefixes(tokenizer, strings, images.shape[2:], self.lengths):
                 psnrs[length] += _psnrs(images, pictures)
                 if self._lpips is not None:
                     distances[length] += self._lpips(images, pictures).tolist()
@@ -96,14 +97,16 @@ class Validation:
         return Scores(_means(psnrs), None if self._lpips is None else _means(distances), codebook)
 
 
-def prefixes(tokenizer: Tokenizer, tokens: Tokens, size: Sequence[int], lengths: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+def prefixes(
+    tokenizer: AnyTokenizer, strings: Tokens | Latents, size: Sequence[int], lengths: Sequence[int]
+) -> Iterator[tuple[int, Tensor]]:
     """Whole pictures (N, 3, *size) from each of the lengths of the strings of their tiles."""
     rows, cols = (extent // tile for extent, tile in zip(size, tokenizer.spec.input_size, strict=True))
     for length in lengths:
-        yield length, tokenizer.decode_grid(tokens.prefix(length), rows, cols)
+        yield length, cast(Any, tokenizer).decode_grid(strings.prefix(length), rows, cols)
 
 
-def whole_tiles(images: Tensor, spec: TokenSpec) -> Tensor:
+def whole_tiles(images: Tensor, spec: TokenSpec | LatentSpec) -> Tensor:
     """Images (N, 3, H, W) cut at the bottom and the right to whole tiles.
 
     Raises:
@@ -134,14 +137,16 @@ def find_lpips(side: int, select: Literal["psnr", "lpips"]) -> Lpips | None:
         return None
 
 
-def _checked(length: int, spec: TokenSpec) -> int:
+def _checked(length: int, spec: TokenSpec | LatentSpec) -> int:
     try:
         return spec.check_length(length)
     except LengthError as error:
         raise ConfigError(f"train.validation.lengths: {error}") from None
 
 
-def _statistics(spec: TokenSpec) -> CodebookStatistics | None:
+def _statistics(spec: TokenSpec | LatentSpec) -> CodebookStatistics | None:
+    if isinstance(spec, LatentSpec):
+        return None
     try:
         return CodebookStatistics(spec.codebook_sizes, spec.max_tokens)
     except UnsupportedError:

@@ -3,4 +3,10 @@
 TABLE = {
     "linear": "vtok.train.objectives.linear:LinearObjective",
     "nested": "vtok.train.objectives.nested:NestedObjective",
+    "tatitok": "vtok.train.objectives.tatitok:TaTitokObjective",
+    "tatitok_vae": "vtok.train.objectives.tatitok:TaTitokVaeObjective",
+    "titok_pixel": "vtok.train.objectives.titok_pixel:TitokPixelObjective",
+    "titok_stage1": "vtok.train.objectives.titok_stage1:TitokStage1Objective",
+    "titok_stage2": "vtok.train.objectives.titok_stage2:TitokStage2Objective",
+    "titok_vae": "vtok.train.objectives.titok_vae:TitokVaeObjective",
 }

@@ -15,9 +15,11 @@ class Batch:
             the data has none.
         indices: (B,) int64 on the CPU, index of each sample in the global batch; together with seed and step it decides every random draw.
         step: from 0.
+        captions: what each image shows in words; None where the run does not ask for them (`data.captions`).
     """
 
     images: Tensor
     latents: Tensor | None
     indices: Tensor
     step: int
+    captions: tuple[str, ...] | None = None

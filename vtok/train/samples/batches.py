@@ -116,7 +116,8 @@ class Batches:
         pixels = part.pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)  # (B, 3, S, S)
         images = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
         latents = None if part.latents is None else part.latents.to(self._device, non_blocking=True).float()
-        return Batch(images, latents, torch.arange(indices.start, indices.stop), step)
+        captions = None if part.captions is None else tuple(part.captions)
+        return Batch(images, latents, torch.arange(indices.start, indices.stop), step, captions)
 
 
 class Part(NamedTuple):
@@ -124,6 +125,7 @@ class Part(NamedTuple):
 
     pixels: Tensor  # (B, S, S, 3) uint8
     latents: Tensor | None  # (B, C, h, w) float16
+    captions: list[str] | None  # B of them
     broken: list[tuple[str, str]]  # key and reason of pictures newly found broken
     error: VtokError | None = None
 
@@ -148,10 +150,11 @@ class Samples(Dataset[Part]):
         try:
             crops = [self._crop(number) for number in numbers]
         except VtokError as error:
-            return Part(torch.empty(0), None, [], error)
+            return Part(torch.empty(0), None, None, [], error)
         broken = [(self.crops.source.key(picture), reason) for picture, reason in list(self._broken.items())[known:]]
         latents = [crop.latents for crop in crops if crop.latents is not None]
-        return Part(_stacked([crop.pixels for crop in crops]), _stacked(latents) if latents else None, broken)
+        captions = [crop.caption for crop in crops if crop.caption is not None]
+        return Part(_stacked([crop.pixels for crop in crops]), _stacked(latents) if latents else None, captions or None, broken)
 
     def _crop(self, number: int) -> Crop:
         for picture in self.order.candidates(number):

@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from vtok.data.crops import center_crop, random_scale_crop, resize
-from vtok.data.sources import Source
+from vtok.data.files import shown_name
+from vtok.data.sources import Sample, Source
 from vtok.data.sources.cache import CacheSource, Stored
-from vtok.errors import ConfigError, DataError
+from vtok.errors import ConfigError, DataError, PictureError
 from vtok.train.config import DataConfig
 from vtok.train.samples.pictures import scaled_down
 
@@ -24,10 +25,12 @@ class Crop:
     Args:
         pixels: (S, S, 3) uint8.
         latents: (C, S / downsample, S / downsample) float16 of a frozen autoencoder over the whole picture, or None.
+        caption: of the whole picture, where captions are wanted.
     """
 
     pixels: np.ndarray
     latents: np.ndarray | None = None
+    caption: str | None = None
 
 
 class CropReader(Protocol):
@@ -49,14 +52,14 @@ class CropReader(Protocol):
         """A square of random scale and place, mirrored or not.
 
         Raises:
-            PictureError: the picture cannot be read.
+            PictureError: the picture cannot be read, or has no caption where one is wanted.
         """
 
     def center(self, picture: int) -> Crop:
         """The square in the middle.
 
         Raises:
-            PictureError: the picture cannot be read.
+            PictureError: as of `random`.
         """
 
 
@@ -65,7 +68,7 @@ class PictureCrops:
 
     Args:
         source: the pictures.
-        config: crop_size, scales, flip, max_side and memory_mb are used.
+        config: crop_size, scales, flip, captions, max_side and memory_mb are used.
     """
 
     autoencoder_digest: str | None = None
@@ -74,26 +77,34 @@ class PictureCrops:
         self.source = source
         self.pictures = range(len(source))
         self._config = config
-        self._kept: dict[int, np.ndarray] = {}
+        self._kept: dict[int, Sample] = {}
         self._bytes_left = config.memory_mb * 10**6 // max(1, config.workers)  # each process that reads keeps its own
 
     def random(self, picture: int, rng: np.random.Generator) -> Crop:
         size, scales = self._config.crop_size, self._config.scales
-        square = random_scale_crop(self._read(picture), size, scales=scales, rng=rng)
+        sample = self._read(picture)
+        square = random_scale_crop(sample.pixels, size, scales=scales, rng=rng)
         mirrored = self._config.flip and rng.random() < 0.5
-        return Crop(square[:, ::-1] if mirrored else square)
+        return Crop(square[:, ::-1] if mirrored else square, caption=self._caption(sample))
 
     def center(self, picture: int) -> Crop:
-        return Crop(center_square(self._read(picture), self._config.crop_size))
+        sample = self._read(picture)
+        return Crop(center_square(sample.pixels, self._config.crop_size), caption=self._caption(sample))
 
-    def _read(self, picture: int) -> np.ndarray:
-        if picture not in self._kept:
-            pixels = scaled_down(self.source[picture].pixels, self._config.max_side)
-            if pixels.nbytes > self._bytes_left:
-                return pixels
-            self._bytes_left -= pixels.nbytes
-            self._kept[picture] = pixels
-        return self._kept[picture]
+    def _caption(self, sample: Sample) -> str | None:
+        return sample.caption if self._config.captions else None
+
+    def _read(self, picture: int) -> Sample:
+        if picture in self._kept:
+            return self._kept[picture]
+        sample = self.source[picture]
+        if self._config.captions and not sample.caption:
+            raise PictureError(f"{shown_name(sample.key)}: has no caption")
+        sample = replace(sample, pixels=scaled_down(sample.pixels, self._config.max_side))
+        if sample.pixels.nbytes <= self._bytes_left:
+            self._bytes_left -= sample.pixels.nbytes
+            self._kept[picture] = sample
+        return sample
 
 
 def center_square(pixels: np.ndarray, size: int) -> np.ndarray:

@@ -7,7 +7,8 @@ import numpy as np
 
 from vtok.data.crops import resize
 from vtok.data.sources import Skipped, Source, open_source, readable
-from vtok.errors import ConfigError
+from vtok.data.sources.cache import CacheSource
+from vtok.errors import ConfigError, DataError
 from vtok.train.config import DataConfig
 
 SYNTHETIC_SIZE = (256, 256)
@@ -52,14 +53,30 @@ def open_data(config: DataConfig, seed: int) -> Source:
         seed: of synthetic pictures.
 
     Raises:
-        ConfigError: no path given.
-        DataError: nothing to read there.
+        ConfigError: no path given, or captions wanted of a cache.
+        DataError: nothing to read there, or captions wanted where none are.
     """
     if not config.path and config.kind != "synthetic":
         raise ConfigError("data.path is empty: say where the pictures are, for example --set data.path=FOLDER")
-    return open_source(
-        config.path, kind=config.kind, split=config.split, seed=seed, num_synthetic=config.num_synthetic, synthetic_size=SYNTHETIC_SIZE
+    source = open_source(
+        config.path,
+        kind=config.kind,
+        split=config.split,
+        captions=config.captions,
+        seed=seed,
+        num_synthetic=config.num_synthetic,
+        synthetic_size=SYNTHETIC_SIZE,
     )
+    if config.captions:
+        _check_captions(source)
+    return source
+
+
+def _check_captions(source: Source) -> None:
+    if isinstance(source, CacheSource):
+        raise ConfigError(f"data.captions is true, but {source.name} is a cache, which keeps no captions; train on the pictures themselves")
+    if not source.has_captions:
+        raise DataError(f"{source.name}: data.captions is true, but no picture has a caption; put NAME.txt beside NAME.jpg, say")
 
 
 def scaled_down(pixels: np.ndarray, max_side: int) -> np.ndarray:
