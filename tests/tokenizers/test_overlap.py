@@ -1,5 +1,6 @@
 """Grids of overlapping tiles in the base class, with a tokenizer that sees each tile alone."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor
 from tests.codec.toy import SIDE, ToyTokenizer
 from vtok.errors import UnsupportedError
 from vtok.models.decoders import Decoded, DecodeOptions
-from vtok.tokenizers import base
+from vtok.tokenizers import tiles
 from vtok.tokenizers.tiles import cut_tiles, stitch_tiles
 
 ROWS, COLS, OVERLAP = 2, 3, 3
@@ -62,14 +63,14 @@ def test_decoded_tiles_are_blended_at_their_own_size(zoom: int) -> None:
 def test_the_size_of_the_parts_changes_nothing(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = TOY.encode_grid(pictures(), overlap=OVERLAP)
     decoded = TOY.decode_grid(tokens, ROWS, COLS, overlap=OVERLAP)
-    monkeypatch.setattr(base, "TILES_AT_ONCE", at_once)
+    monkeypatch.setattr(tiles, "PIXELS_AT_ONCE", at_once * math.prod(TOY.spec.input_size))
     assert torch.equal(TOY.encode_grid(pictures(), overlap=OVERLAP).ids, tokens.ids)
     torch.testing.assert_close(TOY.decode_grid(tokens, ROWS, COLS, overlap=OVERLAP), decoded, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("at_once", [4, 64])
 def test_each_tile_gets_the_text_of_its_picture(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "TILES_AT_ONCE", at_once)
+    monkeypatch.setattr(tiles, "PIXELS_AT_ONCE", at_once * math.prod(TOY.spec.input_size))
     tok = Labelled()
     decoded = tok.decode_grid(
         TOY.encode_grid(pictures(), overlap=OVERLAP), ROWS, COLS, DecodeOptions(text=["0.25", "0.5"]), overlap=OVERLAP
@@ -78,7 +79,7 @@ def test_each_tile_gets_the_text_of_its_picture(at_once: int, monkeypatch: pytes
 
 
 def test_each_tile_gets_the_seed_of_its_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "TILES_AT_ONCE", 5)
+    monkeypatch.setattr(tiles, "PIXELS_AT_ONCE", 5 * math.prod(TOY.spec.input_size))
     tok = Labelled()
     tok.decode_grid(TOY.encode_grid(pictures(), overlap=OVERLAP), ROWS, COLS, DecodeOptions(text=["0", "1"], seed=[7, 8]), overlap=OVERLAP)
     assert [part.seed for part in tok.parts] == [[7] * 5, [7] + [8] * 4, [8] * 2]

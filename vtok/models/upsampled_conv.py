@@ -8,8 +8,8 @@ from torch.nn.functional import conv2d
 class UpsampledConv(nn.Conv2d):
     """A 3x3 convolution of each cell repeated twice in both directions.
 
-    Of a cell's four pixels each sees 2 x 2 cells, so four kernels of that size, made of sums of the nine weights, do less than half the work
-    of the 3x3 kernel on the large map.
+    Of a cell's four pixels each sees 2 x 2 cells, so four kernels of that size, made of sums of the nine weights, do less than half the
+    work of the 3x3 kernel on the large map.
 
     Args:
         dim: channels in and out.

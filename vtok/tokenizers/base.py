@@ -17,11 +17,9 @@ from vtok.models.quantizers import Quantized
 from vtok.tokenizers.checks import check_images, check_options, decoded_overlap, sides
 from vtok.tokenizers.pretrained import Pretrained
 from vtok.tokenizers.spec import TokenSpec
-from vtok.tokenizers.tiles import check_grid, count_pictures, cut_tiles, stitch_tiles
+from vtok.tokenizers.tiles import check_grid, count_pictures, cut_tiles, runs, stitch_tiles
 
 __all__ = ["DecodeOptions", "Tokenizer", "Tokens"]
-
-TILES_AT_ONCE = 64  # tiles of a grid that go through a network together, so that memory does not grow with the picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,9 +178,7 @@ class Tokenizer(Pretrained, ABC):
             UnsupportedError: the family does not take that size; the message names the sizes it takes.
         """
         if (height, width) != self.spec.input_size:
-            raise UnsupportedError(
-                f"{self.family} takes {sides(self.spec.input_size)} pixels, not {sides((height, width))}"
-            )
+            raise UnsupportedError(f"{self.family} takes {sides(self.spec.input_size)} pixels, not {sides((height, width))}")
         return self.spec
 
     def decoded_overlap(self, overlap: int) -> int:
@@ -230,7 +226,7 @@ class Tokenizer(Pretrained, ABC):
         """
         self._check_grid(images, overlap)
         tiles = cut_tiles(images, self.spec.input_size, overlap)
-        return Tokens.cat([self.encode(part, num_tokens) for part in torch.split(tiles, TILES_AT_ONCE)])
+        return Tokens.cat([self.encode(tiles[run], num_tokens) for run in runs(len(tiles), self.spec.input_size)])
 
     @torch.no_grad()
     def encode_grid_with_errors(self, images: Tensor, *, overlap: int = 0) -> tuple[Tokens, Tensor]:
@@ -242,10 +238,11 @@ class Tokenizer(Pretrained, ABC):
         """
         self._check_grid(images, overlap)
         ids, errors = [], []
-        for part in torch.split(cut_tiles(images, self.spec.input_size, overlap), TILES_AT_ONCE):
-            latents = self.latents(part)
+        tiles = cut_tiles(images, self.spec.input_size, overlap)
+        for run in runs(len(tiles), self.spec.input_size):
+            latents = self.latents(tiles[run])
             ids.append(self.quantize(latents).ids)
-            vectors = (self.lookup(ids[-1], ids[-1].new_full((len(part),), n)) for n in self.spec.prefix_lengths)
+            vectors = (self.lookup(ids[-1], ids[-1].new_full((len(latents),), n)) for n in self.spec.prefix_lengths)
             left = [latents, *(latents - v for v in vectors)]
             errors.append(torch.stack([x.float().square().flatten(1).sum(1) for x in left], 1))
         return Tokens.full(torch.cat(ids), self.spec), torch.cat(errors)
@@ -273,8 +270,11 @@ class Tokenizer(Pretrained, ABC):
         """
         decoded_overlap = self.decoded_overlap(overlap)
         options.check_pictures(count_pictures(len(tokens), rows, cols))
-        parts = [(first, min(first + TILES_AT_ONCE, len(tokens))) for first in range(0, len(tokens), TILES_AT_ONCE)]
-        tiles = torch.cat([self.decode(tokens[a:b], options.of_tiles(a, b, rows * cols)) for a, b in parts])
+        parts = [
+            self.decode(tokens[run], options.of_tiles(run.start, run.stop, rows * cols)) for run in runs(len(tokens), self.spec.output_size)
+        ]
+        tiles = torch.cat(parts)
+        del parts  # as large as the tiles
         return stitch_tiles(tiles, rows, cols, decoded_overlap)
 
     def _check_grid(self, images: Tensor, overlap: int) -> None:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from vtok.errors import UnsupportedError
 from vtok.models.decoders import Decoded, DecodeOptions
-from vtok.tokenizers.base import TILES_AT_ONCE, Tokenizer
+from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.checks import check_images, check_options, decoded_overlap, eighth_of_a_tile, sides
 from vtok.tokenizers.pretrained import Pretrained
 from vtok.tokenizers.spec import LatentSpec
-from vtok.tokenizers.tiles import check_grid, count_pictures, cut_tiles, stitch_tiles
+from vtok.tokenizers.tiles import check_grid, count_pictures, cut_tiles, runs, stitch_tiles
 
 __all__ = ["AnyTokenizer", "LatentTokenizer", "Latents"]
 LOGVAR_RANGE = (-30.0, 20.0)  # beyond it a variance is no number in float32, or none at all
@@ -134,9 +134,7 @@ class LatentTokenizer(Pretrained, ABC):
             UnsupportedError: the family does not take that size; the message names the sizes it takes.
         """
         if (height, width) != self.spec.input_size:
-            raise UnsupportedError(
-                f"{self.family} takes {sides(self.spec.input_size)} pixels, not {sides((height, width))}"
-            )
+            raise UnsupportedError(f"{self.family} takes {sides(self.spec.input_size)} pixels, not {sides((height, width))}")
         return self.spec
 
     @torch.no_grad()
@@ -172,7 +170,7 @@ class LatentTokenizer(Pretrained, ABC):
         self.decoded_overlap(overlap)
         check_grid(size, self.spec.input_size, overlap)
         tiles = cut_tiles(images, self.spec.input_size, overlap)
-        return Latents.cat([self.encode(part) for part in torch.split(tiles, TILES_AT_ONCE)])
+        return Latents.cat([self.encode(tiles[run]) for run in runs(len(tiles), self.spec.input_size)])
 
     @torch.no_grad()
     def decode_grid(
@@ -187,8 +185,12 @@ class LatentTokenizer(Pretrained, ABC):
         """A batch of B * rows * cols strings to pictures (B, 3, height, width) in [0, 1]."""
         shared = self.decoded_overlap(overlap)
         options.check_pictures(count_pictures(len(latents), rows, cols))
-        parts = [(first, min(first + TILES_AT_ONCE, len(latents))) for first in range(0, len(latents), TILES_AT_ONCE)]
-        tiles = torch.cat([self.decode(latents[a:b], options.of_tiles(a, b, rows * cols)) for a, b in parts])
+        parts = [
+            self.decode(latents[run], options.of_tiles(run.start, run.stop, rows * cols))
+            for run in runs(len(latents), self.spec.output_size)
+        ]
+        tiles = torch.cat(parts)
+        del parts  # as large as the tiles
         return stitch_tiles(tiles, rows, cols, shared)
 
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vtok.models.decoders.proxy_codes import HardProxyDecoder
-from vtok.tokenizers.base import TILES_AT_ONCE, Tokens
-from vtok.tokenizers.tiles import cut_tiles
+from vtok.tokenizers.base import Tokens
+from vtok.tokenizers.tiles import cut_tiles, runs
 from vtok.tokenizers.titok import Titok
 
 
@@ -33,7 +33,7 @@ class OneDPiece(Titok):
         tiles = cut_tiles(images, self.spec.input_size, overlap)
         wanted = interpolate(tiles.float(), self.spec.output_size, mode="area")
         measured = doubling(self.spec.max_tokens)
-        parts = [slice(i, i + TILES_AT_ONCE) for i in range(0, len(tokens), TILES_AT_ONCE)]
+        parts = runs(len(tokens), self.spec.output_size)
         nothing = torch.cat([_squared(wanted[part] - wanted[part].mean((2, 3), keepdim=True)) for part in parts])
         of_length = [torch.cat([_squared(wanted[part] - self.decode(tokens[part].prefix(n))) for part in parts]) for n in measured]
         all_lengths = _between(torch.cat(of_length, 1), measured)

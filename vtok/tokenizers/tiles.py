@@ -4,6 +4,14 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+PIXELS_AT_ONCE = 1 << 18  # of tiles that go through a network together: 64 of 64 x 64, so that memory does not grow with the picture
+
+
+def runs(num_tiles: int, tile_size: tuple[int, int]) -> list[slice]:
+    """The tiles of a grid in parts that go through a network together."""
+    step = max(1, PIXELS_AT_ONCE // (tile_size[0] * tile_size[1]))
+    return [slice(first, min(first + step, num_tiles)) for first in range(0, num_tiles, step)]
+
 
 def cut_tiles(images: Tensor, tile_size: tuple[int, int], overlap: int = 0) -> Tensor:
     """(B, C, H, W) to (B * rows * cols, C, h, w), row by row; H = (rows - 1) * (h - overlap) + h, and W likewise.
