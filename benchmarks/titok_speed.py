@@ -4,9 +4,9 @@
     python -m benchmarks.titok_speed --device cuda --batch 1 64 -o results/titok_speed_cuda.json
 
 Both run in turns in one process, so that a slow moment of the machine meets both; ratios are of medians. The straightforward one has
-`nn.MultiheadAttention`, `nn.Linear` and convolutions of pictures channel by channel (`benchmarks/plain_titok.py`). Weights are random: speed
-does not depend on them, but ids are nearer ties than with trained ones, so the share of ids that bfloat16 keeps is a lower bound. The peak
-is the fastest matrix product found on the device; a share of it counts the operations of the straightforward build.
+`nn.MultiheadAttention`, `nn.Linear` and convolutions of pictures channel by channel (`benchmarks/plain_titok.py`). Weights are random:
+speed does not depend on them, but ids are nearer ties than with trained ones, so the share of ids that bfloat16 keeps is a lower bound.
+The peak is the fastest matrix product found on the device; a share of it counts the operations of the straightforward build.
 """
 
 import argparse

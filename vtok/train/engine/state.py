@@ -40,9 +40,16 @@ def restore(
     names = _names(objective)
     for optimizer in optimizers:
         state = optimizer.state_dict()
-        parameters = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
-        state["state"] = {i: moments[name] for i, name in enumerate(parameters) if name in moments}
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        own = [moments.get(names[id(parameter)]) for parameter in parameters]
+        state["state"] = {i: _as_in_memory(given, parameters[i]) for i, given in enumerate(own) if given is not None}
         optimizer.load_state_dict(state)
+
+
+def _as_in_memory(moments: Mapping[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
+    """Moments in the order of the parameter's numbers in memory (a file has rows): fused optimisers walk through both side by side."""
+    own = {name: value for name, value in moments.items() if value.shape == parameter.shape}
+    return dict(moments) | {name: torch.empty_like(parameter, dtype=value.dtype).copy_(value) for name, value in own.items()}
 
 
 def _by_parameter(moments: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
