@@ -18,7 +18,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     In float32 on a processor it is a convolution of one place, which oneDNN computes, without a copy. A matrix product goes to MKL there,
     which has half the speed on processors that are not Intel's (`benchmarks/titok_speed.py`).
     """
-    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu") or not torch.backends.mkldnn.is_available():
+    usual = x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+    if usual or torch.compiler.is_compiling() or not torch.backends.mkldnn.is_available():  # a compiled graph would break at the question
         return functional.linear(x, weight, bias)
     places = x.mT[:, :, None]  # (B, D, 1, T), of channels that lie side by side
     return functional.conv2d(places, weight[:, :, None, None], bias)[:, :, 0].mT
