@@ -1,6 +1,5 @@
 """MaskGIT-VQGAN (arXiv 2202.04200): a raster of tokens, one for each square of pixels; all of them are needed."""
 
-from collections.abc import Mapping
 from typing import Self
 
 import torch
@@ -11,11 +10,10 @@ from torch import Tensor
 from vtok.errors import ConfigError, UnsupportedError
 from vtok.models.decoders import Decoded, DecodeOptions
 from vtok.models.maskgit_vqgan import MaskgitConfig, MaskgitDecoder, MaskgitEncoder
-from vtok.models.quantizers import Quantized
 from vtok.models.quantizers.vq import VectorQuantizer
-from vtok.tokenizers.base import Tokenizer, Tokens
-from vtok.tokenizers.checks import eighth_of_a_tile
+from vtok.tokenizers.base import Tokens
 from vtok.tokenizers.spec import TokenSpec
+from vtok.tokenizers.vq_tokenizer import VqTokenizer
 
 MAX_SIDE = 4096  # pixels of a picture that is encoded at once
 
@@ -30,7 +28,7 @@ class MaskgitVqganConfig(MaskgitConfig):
     image_size: int = Field(256, ge=1, le=MAX_SIDE)
 
 
-class MaskgitVqgan(Tokenizer):
+class MaskgitVqgan(VqTokenizer):
     """Convolutional all through: a picture of any size in whole squares has a raster of its own.
 
     Raises:
@@ -58,18 +56,6 @@ class MaskgitVqgan(Tokenizer):
             config = MaskgitVqganConfig(dim=32, multiples=(1, 2, 1), num_blocks=1, latent_dim=4, codebook_size=16, image_size=16)
             return cls(config).eval()
 
-    @property
-    def default_overlap(self) -> int:
-        """An eighth of a tile."""
-        return eighth_of_a_tile(self.spec)
-
-    def code_state(self) -> Mapping[str, Tensor]:
-        return {"quantizer.codes": self.quantizer.codes}
-
-    def after_load(self) -> None:
-        """All runs in float32."""
-        self.float().to(memory_format=torch.channels_last)  # convolutions on a processor are faster so
-
     def spec_for(self, height: int, width: int) -> TokenSpec:
         """The spec of a picture that is encoded at once.
 
@@ -88,18 +74,11 @@ class MaskgitVqgan(Tokenizer):
         """Images (B, 3, H, W) in [0, 1] to latents (B, h * w, D), row by row."""
         return rearrange(self.encoder(images.to(self.quantizer.codes.dtype)), "b d h w -> b (h w) d")
 
-    def quantize(self, latents: Tensor) -> Quantized:
-        quantized: Quantized = self.quantizer(latents)
-        return quantized
-
     @torch.no_grad()
     def soft_codes(self, images: Tensor, temperature: float = 1.0) -> Tensor:
         """Shares (B, h * w, S) of all codes in each square of images (B, 3, H, W) in [0, 1]: softmax(-squared distance / temperature)."""
         distances = torch.cdist(self.latents(images).float(), self.quantizer.codes.float()).square()
         return (-distances / temperature).softmax(-1)
-
-    def lookup(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        return self.quantizer.lookup(ids, lengths)
 
     def reconstruct(self, vectors: Tensor, lengths: Tensor, options: DecodeOptions) -> Decoded:  # noqa: ARG002 - there are none
         return self._paint(vectors, self.spec)

@@ -5,8 +5,7 @@ probable code of each cell is taken; `Titok` mixes the codes by their probabilit
 one-stage `PixelTitok` makes pixels by itself.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, Self, TypeVar, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,13 +16,11 @@ from vtok.models.decoders.proxy_codes import HardProxyDecoder, SoftProxyDecoder
 from vtok.models.decoders.vit_pixels import VitPixelDecoder
 from vtok.models.latent_token_encoder import LatentTokenEncoder, MixedTokenHead, TokenHead, VitConfig
 from vtok.models.maskgit_vqgan import MAX_NUMBERS, MaskgitConfig
-from vtok.models.quantizers import Quantized
-from vtok.models.quantizers.config import VqConfig
-from vtok.models.quantizers.vq import SphericalVectorQuantizer, VectorQuantizer
+from vtok.models.quantizers.config import VqConfig, build
+from vtok.models.quantizers.vq import VectorQuantizer
 from vtok.models.transformer import init_transformer
-from vtok.tokenizers.base import Tokenizer
-from vtok.tokenizers.checks import eighth_of_a_tile
 from vtok.tokenizers.spec import TokenSpec
+from vtok.tokenizers.vq_tokenizer import VqTokenizer
 
 TINY_VIT = VitConfig(dim=16, depth=2, heads=2, patch_size=8)
 TINY_PIXELS = MaskgitConfig(dim=32, multiples=(1, 1, 1, 1), num_blocks=1, latent_dim=4, codebook_size=16)
@@ -82,37 +79,21 @@ class TitokConfig(PixelTitokConfig):
         return self
 
 
-class VitTokenizer(Tokenizer):
+class VitTokenizer(VqTokenizer):
     """A transformer with latent tokens, vector quantization, and a decoder of strings: what all families of this line share.
 
     A family makes the three parts and hands them on.
     """
 
     encoder: LatentTokenEncoder
-    quantizer: VectorQuantizer
-    decoder: SoftProxyDecoder | VitPixelDecoder
+    decoder: StringDecoder
 
-    def __init__(
-        self, encoder: LatentTokenEncoder, quantizer: VectorQuantizer, decoder: SoftProxyDecoder | VitPixelDecoder, spec: TokenSpec
-    ):
+    def __init__(self, encoder: LatentTokenEncoder, quantizer: VectorQuantizer, decoder: StringDecoder, spec: TokenSpec):
         super().__init__()
         self.encoder = encoder
         self.quantizer = quantizer
         self.decoder = decoder
         self.spec = spec
-
-    @property
-    def default_overlap(self) -> int:
-        """An eighth of a tile: these families do not see across tiles."""
-        return eighth_of_a_tile(self.spec)
-
-    def code_state(self) -> Mapping[str, Tensor]:
-        return {"quantizer.codes": self.quantizer.codes}
-
-    def after_load(self) -> None:
-        """All runs in float32."""
-        self.float()
-        self.to(memory_format=torch.channels_last)  # convolutions on a processor are faster so
 
     def set_gradient_checkpointing(self, on: bool) -> None:
         """Whether the blocks of the transformers are computed again in the backward pass, which saves memory."""
@@ -122,13 +103,6 @@ class VitTokenizer(Tokenizer):
     def latents(self, images: Tensor) -> Tensor:
         out: Tensor = self.encoder(images.to(self.quantizer.codes.dtype))
         return out
-
-    def quantize(self, latents: Tensor) -> Quantized:
-        quantized: Quantized = self.quantizer(latents)
-        return quantized
-
-    def lookup(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        return self.quantizer.lookup(ids, lengths)
 
     def reconstruct(self, vectors: Tensor, lengths: Tensor, options: DecodeOptions) -> Decoded:
         decoded: Decoded = self.decoder(vectors, lengths, options)
@@ -198,8 +172,7 @@ class ProxyTitok(Titok):
 
 def vector_quantizer(config: VqConfig) -> VectorQuantizer:
     """The quantizer of `config`, with its codes in [-1 / S, 1 / S]."""
-    kind = VectorQuantizer if config.kind == "vq" else SphericalVectorQuantizer
-    quantizer = kind(config.dim, config.codebook_size, num_tables=1 if config.shared else config.num_tokens)
+    quantizer = cast(VectorQuantizer, build(config))
     nn.init.uniform_(quantizer.codes, -1 / config.codebook_size, 1 / config.codebook_size)
     return quantizer
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-LEAST_LOGVAR, LARGEST_LOGVAR = -30.0, 20.0
+from vtok.tokenizers.latents import LOGVAR_RANGE
 
 
 def kl(mean: Tensor, logvar: Tensor) -> Tensor:
@@ -13,5 +13,5 @@ def kl(mean: Tensor, logvar: Tensor) -> Tensor:
     Args:
         mean, logvar: (B, N, D); logvar is clamped to [-30, 20].
     """
-    mean, logvar = mean.float(), logvar.float().clamp(LEAST_LOGVAR, LARGEST_LOGVAR)
+    mean, logvar = mean.float(), logvar.float().clamp(*LOGVAR_RANGE)
     return (mean.square() + logvar.exp() - 1 - logvar).sum(-1) / 2

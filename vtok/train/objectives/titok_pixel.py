@@ -4,17 +4,14 @@ from typing import cast
 
 import torch
 
-from vtok.models.decoders import DecodeOptions
 from vtok.models.quantizers.codebook_training import CodebookTrainingConfig
 from vtok.tokenizers.pretrained import Pretrained
-from vtok.tokenizers.spec import TokenSpec
 from vtok.tokenizers.titok import PixelTitok, PixelTitokConfig, VitTokenizer
 from vtok.train.codebook_steps import CodebookSteps
 from vtok.train.objective import Losses
-from vtok.train.objectives.vit_strings import REVIVAL, PixelConfig, PixelObjective, drawn
+from vtok.train.objectives.vit_strings import REVIVAL, PixelConfig, PixelObjective
 from vtok.train.samples.batch import Batch
 from vtok.train.samples.draws import generator as draws_at
-from vtok.train.samples.pictures import Pictures
 
 
 class TitokPixelObjectiveConfig(PixelConfig):
@@ -44,13 +41,6 @@ class TitokPixelObjective(PixelObjective):
         """The tokenizer that is trained, with the weights that it begins with."""
         return PixelTitok(self.config.model)
 
-    def expected_spec(self) -> TokenSpec:
-        with torch.device("meta"):
-            return self.make().spec
-
-    def prepare(self, pictures: Pictures, generator: torch.Generator) -> VitTokenizer:  # noqa: ARG002 - nothing is fitted
-        return drawn(self.make, generator.initial_seed())
-
     def begin(self, tokenizer: Pretrained, seed: int) -> None:
         self.tokenizer = model = cast(VitTokenizer, tokenizer)
         self.begin_with(model, seed, [model])
@@ -63,10 +53,6 @@ class TitokPixelObjective(PixelObjective):
         options = self.options(batch)
         decodes = [model.reconstruct(quantized.vectors, own, options) for own in self.lengths(batch, model.spec)]
         return self.judged(batch, decodes, self.vq.losses(latents, quantized))
-
-    def options(self, batch: Batch) -> DecodeOptions:  # noqa: ARG002 - for decoders that take something
-        """What the decoder is told beside the string."""
-        return DecodeOptions()
 
     @torch.no_grad()
     def after_step(self, step: int, ema: Pretrained) -> None:

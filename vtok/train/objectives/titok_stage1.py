@@ -12,7 +12,6 @@ from vtok.tokenizers.maskgit_vqgan import MaskgitVqgan, MaskgitVqganConfig
 from vtok.tokenizers.one_d_piece import ProxyOneDPiece
 from vtok.tokenizers.prefix import Full
 from vtok.tokenizers.pretrained import Pretrained
-from vtok.tokenizers.spec import TokenSpec
 from vtok.tokenizers.titok import PixelTitokConfig, ProxyTitok, Titok, TitokConfig
 from vtok.train.codebook_steps import CodebookSteps
 from vtok.train.losses.frozen_network import FrozenNetwork
@@ -64,18 +63,14 @@ class TitokStage1Objective(StringObjective):
             cells = f"{self.proxy.network.config.downsample} pixels a side, the decoder's patches {config.model.decoder.patch_size}"
             raise ConfigError(f"[titok_stage1]: the proxy's cells have {cells}; make them equal")
 
-    def expected_spec(self) -> TokenSpec:
-        with torch.device("meta"):
-            return self._make().spec
-
-    def prepare(self, pictures: Pictures, generator: torch.Generator) -> Titok:  # noqa: ARG002 - nothing is fitted
+    def prepare(self, pictures: Pictures, generator: torch.Generator) -> Titok:
         proxy = self.proxy.network
-        model = drawn(self._make, generator.initial_seed())
+        model: Titok = super().prepare(pictures, generator)
         model.decoder.pixel_decoder.load_state_dict(proxy.decoder.state_dict())
         model.decoder.pixel_quantizer.load_state_dict(proxy.quantizer.state_dict())
         return model
 
-    def _make(self) -> Titok:
+    def make(self) -> Titok:
         proxy = self.proxy.network.config
         pixels = MaskgitConfig(**{name: getattr(proxy, name) for name in MaskgitConfig.model_fields})
         return self.config.family(TitokConfig(**dict(self.config.model), pixels=pixels))

@@ -5,13 +5,11 @@ from typing import Literal, Self, cast
 import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from vtok.models.decoders import DecodeOptions
 from vtok.tokenizers.one_d_piece import OneDPiece
 from vtok.tokenizers.pretrained import Pretrained
-from vtok.tokenizers.spec import TokenSpec
 from vtok.tokenizers.titok import Titok, TitokConfig
 from vtok.train.objective import Losses
-from vtok.train.objectives.vit_strings import RANDOM, PixelConfig, PixelObjective, drawn, loaded
+from vtok.train.objectives.vit_strings import RANDOM, PixelConfig, PixelObjective, loaded
 from vtok.train.samples.batch import Batch
 from vtok.train.samples.pictures import Pictures
 
@@ -72,12 +70,8 @@ class TitokStage2Objective(PixelObjective):
             return (OneDPiece if random.family == OneDPiece.family else Titok)(random.model)
         return (OneDPiece if isinstance(self._start, OneDPiece) else Titok)(cast(Titok, self._start).config)
 
-    def expected_spec(self) -> TokenSpec:
-        with torch.device("meta"):
-            return self.make().spec
-
-    def prepare(self, pictures: Pictures, generator: torch.Generator) -> Titok:  # noqa: ARG002 - nothing is fitted
-        model = drawn(self.make, generator.initial_seed())
+    def prepare(self, pictures: Pictures, generator: torch.Generator) -> Titok:
+        model: Titok = super().prepare(pictures, generator)
         if self._start is not None:
             model.load_state_dict(self._start.state_dict())
         return model
@@ -91,5 +85,5 @@ class TitokStage2Objective(PixelObjective):
         model = self.tokenizer
         with torch.no_grad():
             vectors = model.quantize(model.latents(batch.images)).vectors
-        decodes = [model.reconstruct(vectors, own, DecodeOptions()) for own in self.lengths(batch, model.spec)]
+        decodes = [model.reconstruct(vectors, own, self.options(batch)) for own in self.lengths(batch, model.spec)]
         return self.judged(batch, decodes, {})

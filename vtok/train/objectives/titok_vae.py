@@ -6,17 +6,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vtok.models.decoders import DecodeOptions
 from vtok.tokenizers.latents import Latents
 from vtok.tokenizers.pretrained import Pretrained
-from vtok.tokenizers.spec import LatentSpec
 from vtok.tokenizers.titok_vae import TitokVae, TitokVaeConfig, VitLatentTokenizer
 from vtok.train.losses.kl import kl
 from vtok.train.objective import Losses
-from vtok.train.objectives.vit_strings import NOISE, PixelConfig, PixelObjective, drawn
+from vtok.train.objectives.vit_strings import NOISE, PixelConfig, PixelObjective
 from vtok.train.samples.batch import Batch
 from vtok.train.samples.draws import generator as draws_at
-from vtok.train.samples.pictures import Pictures
 
 
 class TitokVaeObjectiveConfig(PixelConfig):
@@ -46,13 +43,6 @@ class TitokVaeObjective(PixelObjective):
         """The tokenizer that is trained, with the weights that it begins with."""
         return TitokVae(self.config.model)
 
-    def expected_spec(self) -> LatentSpec:
-        with torch.device("meta"):
-            return self.make().spec
-
-    def prepare(self, pictures: Pictures, generator: torch.Generator) -> VitLatentTokenizer:  # noqa: ARG002 - nothing is fitted
-        return drawn(self.make, generator.initial_seed())
-
     def begin(self, tokenizer: Pretrained, seed: int) -> None:
         self.tokenizer = model = cast(VitLatentTokenizer, tokenizer)
         self.begin_with(model, seed, [model])
@@ -64,10 +54,6 @@ class TitokVaeObjective(PixelObjective):
         options = self.options(batch)
         decodes = [model.reconstruct(vectors, own, options) for own in self.lengths(batch, model.spec)]
         return self.judged(batch, decodes, {"kl": self.config.kl * kl(mean, logvar).sum(1).mean()})
-
-    def options(self, batch: Batch) -> DecodeOptions:  # noqa: ARG002 - for decoders that take something
-        """What the decoder is told beside the string."""
-        return DecodeOptions()
 
     @torch.compiler.disable
     def _noise(self, batch: Batch) -> Tensor:

@@ -1,7 +1,7 @@
 """What the objectives of the TiTok line share: sizes that fit, drawn lengths, picture losses with an adversary, what is not decayed."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vtok.errors import ConfigError, VtokError, WeightsError
 from vtok.eval.lpips import TRUNKS
-from vtok.models.decoders import Decoded
+from vtok.models.decoders import Decoded, DecodeOptions
 from vtok.tokenizers.prefix import Pair, PrefixRule, TailDrop, draw_lengths
 from vtok.tokenizers.pretrained import Pretrained
 from vtok.tokenizers.spec import LatentSpec, LengthRules, TokenSpec
@@ -19,6 +19,7 @@ from vtok.train.losses.picture_losses import PictureLossConfig, PictureLosses
 from vtok.train.objective import Group, Losses
 from vtok.train.samples.batch import Batch
 from vtok.train.samples.draws import generator as draws_at
+from vtok.train.samples.pictures import Pictures
 from vtok.weights import load
 
 RANDOM = "random"  # as a start: no weights but those drawn from the seed
@@ -66,7 +67,7 @@ class PixelConfig(StringConfig):
 
 
 class StringObjective(nn.Module):
-    """Takes a start, makes the group "network", draws lengths. An objective fills in `prepare` and `losses`."""
+    """Takes a start, makes the group "network", draws lengths. An objective fills in `make` and `losses`."""
 
     config: StringConfig
     groups: tuple[Group, ...]
@@ -83,7 +84,17 @@ class StringObjective(nn.Module):
 
     def expected_spec(self) -> TokenSpec | LatentSpec:
         """Of the tokenizer that `prepare` will give."""
+        with torch.device("meta"):
+            spec: TokenSpec | LatentSpec = self.make().spec
+            return spec
+
+    def make(self) -> Any:
+        """The tokenizer that is trained, with the weights that it begins with."""
         raise NotImplementedError
+
+    def prepare(self, pictures: Pictures, generator: torch.Generator) -> Any:  # noqa: ARG002 - nothing is fitted
+        """A tokenizer with the weights that training from scratch begins with."""
+        return drawn(self.make, generator.initial_seed())
 
     def begin_with(self, tokenizer: Pretrained, seed: int, trained: Sequence[nn.Module | nn.Parameter]) -> None:
         """Train some parts of a tokenizer as the group "network"; all else of it is frozen."""
@@ -138,6 +149,10 @@ class PixelObjective(StringObjective):
         self.adversary = Adversary(self.config.adversary)
         own = self.adversary.config
         self.groups = (*self.groups, Group("discriminator", list(self.adversary.parameters()), own.optimizer, own.first_step))
+
+    def options(self, batch: Batch) -> DecodeOptions:  # noqa: ARG002 - for decoders that take something
+        """What the decoder is told beside the string."""
+        return DecodeOptions()
 
     def judged(self, batch: Batch, decodes: Sequence[Decoded], losses: dict[str, Tensor]) -> Losses:
         """All losses of a step.
