@@ -126,6 +126,45 @@ def test_encoding_and_decoding_are_those_of_the_library(architecture: str, their
     torch.testing.assert_close(decoded, decoded_by_the_library(theirs, latents), rtol=0, atol=1e-5)
 
 
+@torch.no_grad()
+def test_a_sample_is_the_librarys_from_the_global_generator(architecture: str, theirs: Any, folder: Path) -> None:
+    ours = DiffusersAutoencoder.from_folder(folder).eval()
+    images = pictures(16, 20, count=2)
+    torch.manual_seed(3)
+    drawn = ours.sample(images)
+    if architecture != "AutoencoderKL":
+        assert torch.equal(drawn, ours.encode(images))
+        return
+    torch.manual_seed(3)
+    expected = (theirs.encode(2 * images - 1).latent_dist.sample() - 0.25) * 0.4
+    torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-5)
+    assert not torch.equal(drawn, ours.sample(images))
+
+
+@torch.no_grad()
+def test_the_posterior_is_that_of_scaled_latents(kl: Path) -> None:
+    ours = DiffusersAutoencoder.from_folder(kl).eval()
+    images = pictures(16, 20, count=2)
+    mean, logvar = ours.posterior(images)
+    assert torch.equal(mean, ours.encode(images))
+    found = ours.model.encode(2 * images - 1).latent_dist
+    torch.testing.assert_close((0.5 * logvar).exp(), 0.4 * found.std)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert {value.dtype for value in ours.posterior(images)} == {torch.float32}
+
+
+@torch.no_grad()
+def test_another_scaling_factor_scales_latents_and_is_in_the_settings(kl: Path) -> None:
+    ours = DiffusersAutoencoder.from_folder(kl).eval()
+    images = pictures(16, 20)
+    latents = ours.encode(images)
+    decoded = ours.decode(latents)
+    ours.set_scaling_factor(0.8)
+    assert ours.settings["scaling_factor"] == 0.8
+    torch.testing.assert_close(ours.encode(images), 2 * latents)
+    torch.testing.assert_close(ours.decode(2 * latents), decoded)
+
+
 def test_the_sizes_are_those_of_the_model(architecture: str, folder: Path) -> None:
     ours = DiffusersAutoencoder.from_folder(folder)
     assert (ours.downsample, ours.channels) == (4, CHANNELS[architecture])

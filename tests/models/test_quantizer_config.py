@@ -89,8 +89,8 @@ def test_what_makes_no_quantizer_is_refused_before_it_is_made(values: dict[str, 
 
 
 def test_levels_that_fsq_does_not_take_are_refused() -> None:
-    with pytest.raises(ConfigError, match="at least 3 levels"):
-        build(FsqConfig(num_tokens=4, levels=(2, 5)))
+    with pytest.raises(ConfigError, match="at least 2 levels"):
+        build(FsqConfig(num_tokens=4, levels=(1, 5)))
 
 
 def test_gradients_reach_the_codes_that_were_looked_up_and_no_others() -> None:

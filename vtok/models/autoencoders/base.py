@@ -15,6 +15,10 @@ class Autoencoder(nn.Module, ABC):
     def encode(self, images: Tensor) -> Tensor:
         """Images in [0, 1] to latents; deterministic."""
 
+    def sample(self, images: Tensor) -> Tensor:
+        """Latents drawn from the distribution by torch's global generator; `encode` where there is none."""
+        return self.encode(images)
+
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
         """Latents to pictures, not clamped."""

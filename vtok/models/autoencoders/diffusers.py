@@ -86,6 +86,22 @@ class DiffusersAutoencoder(Autoencoder):
             latents = in_windows(self._encode, images, window=self.window * self.downsample, margin=margin, scale=scale)
         return (latents - self.shift) * self.scale
 
+    def sample(self, images: Tensor) -> Tensor:
+        if self.architecture != "AutoencoderKL":
+            return self.encode(images)
+        drawn: Tensor = self._distribution(images).sample()
+        return (drawn - self.shift) * self.scale
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and logarithms of variances of AutoencoderKL's latents, as shifted and scaled as these; both float32."""
+        found = self._distribution(images)
+        return (found.mean.float() - self.shift) * self.scale, found.logvar.float() + 2 * math.log(abs(self.scale))
+
+    def set_scaling_factor(self, factor: float) -> None:
+        """Scale latents by `factor` in the place of the factor so far."""
+        self.scale = factor
+        self.settings = self.settings | {"scaling_factor": factor}
+
     def decode(self, latents: Tensor) -> Tensor:
         latents = latents / self.scale + self.shift
         if self.margin is None:
@@ -97,6 +113,10 @@ class DiffusersAutoencoder(Autoencoder):
     def decoder_parameters(self) -> list[nn.Parameter]:
         parts = (self.model.decoder, getattr(self.model, "post_quant_conv", None))
         return [parameter for part in parts if part is not None for parameter in part.parameters()]
+
+    def _distribution(self, images: Tensor) -> Any:
+        """The library's own, neither shifted nor scaled, of AutoencoderKL and images in [0, 1]."""
+        return self.model.encode(images * 2 - 1).latent_dist
 
     def _encode(self, images: Tensor) -> Tensor:
         out = self.model.encode(images)

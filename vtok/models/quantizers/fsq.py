@@ -17,7 +17,7 @@ class FiniteScalarQuantizer(Quantizer):
     """One id a latent: its components' levels as digits, the first the least significant. No losses.
 
     Args:
-        levels: of each component, at least 3; (8, 5, 5, 5) for 1,000 codes, (7, 5, 5, 5, 5) for 4,375.
+        levels: of each component, at least 2; (8, 5, 5, 5) for 1,000 codes, (7, 5, 5, 5, 5) for 4,375.
 
     Raises:
         ConfigError: fewer levels, or more codes than 2**62.
@@ -28,8 +28,8 @@ class FiniteScalarQuantizer(Quantizer):
 
     def __init__(self, levels: Sequence[int]):
         super().__init__()
-        if not levels or min(levels) < 3 or math.prod(levels) > 2**62:
-            raise ConfigError(f"FSQ takes at least 3 levels a component, and at most 2**62 codes, got {tuple(levels)}")
+        if not levels or min(levels) < 2 or math.prod(levels) > 2**62:
+            raise ConfigError(f"FSQ takes at least 2 levels a component, and at most 2**62 codes, got {tuple(levels)}")
         self.dim = len(levels)
         self.codebook_sizes = (math.prod(levels),)
         self.register_buffer("levels", torch.tensor(levels))
