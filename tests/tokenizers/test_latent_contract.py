@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.threads import threads
-from vtok.errors import LengthError, UnsupportedError
+from vtok.errors import LengthError, MissingExtraError, UnsupportedError
 from vtok.models.decoders import DecodeOptions
 from vtok.tokenizers.latents import Latents, LatentTokenizer
 from vtok.tokenizers.registry import FAMILIES, family
@@ -26,7 +26,10 @@ OPTIONS: dict[str, Any] = {"steps": 2, "solver": "euler", "guidance": 2.0, "guid
 def tok(request: pytest.FixtureRequest) -> LatentTokenizer:
     chosen = family(request.param)
     assert issubclass(chosen, LatentTokenizer)
-    return chosen.tiny().eval()
+    try:
+        return chosen.tiny().eval()
+    except MissingExtraError as error:
+        pytest.skip(str(error))
 
 
 def pictures(tok: LatentTokenizer, count: int = 4, rows: int = 1, cols: int = 1) -> Tensor:
@@ -198,7 +201,7 @@ def test_variances_stay_numbers(tok: LatentTokenizer) -> None:
     """However wild the encoder is: logarithms of variances are cut at -30 and 20."""
     with torch.no_grad():
         for name, parameter in tok.named_parameters():
-            if name.startswith("encoder.head"):
+            if name.startswith(("encoder.head", "autoencoder.model.encoder.conv_out")):
                 parameter.mul_(1e6)
     latents = tok.encode(pictures(tok))
     if latents.logvar is None:

@@ -97,7 +97,7 @@ def test_a_length_is_checked_and_rounded_down(spec: TokenSpec, num_tokens: int) 
     ("spec", "allowed"),
     [
         (NESTED, "1 to 64"),
-        (FIXED, "256; prefixes decode with the families linear, nested, one_d_piece"),
+        (FIXED, "256; prefixes decode with the families flextok, linear, nested, one_d_piece"),
         (SCALES, "1, 5, 14"),
         (made(max_tokens=40, prefix_lengths=tuple(range(2, 41, 2))), "2, 4, 6, 8, 10, 12, ..., 40"),
     ],

@@ -21,7 +21,8 @@ from vtok.models.decoders.vit_pixels import PixelHead
 from vtok.models.latent_token_encoder import LatentTokenEncoder, MixedTokenHead, TokenHead, VitConfig
 from vtok.models.maskgit_vqgan import MaskgitConfig
 from vtok.models.quantizers.config import VqConfig
-from vtok.tokenizers.one_d_piece import OneDPiece, ProxyOneDPiece, doubling
+from vtok.tokenizers.one_d_piece import OneDPiece, ProxyOneDPiece
+from vtok.tokenizers.prefix_errors import doubling
 from vtok.tokenizers.tatitok import TaTitok, TaTitokVae
 from vtok.tokenizers.titok import TINY_PIXELS, TINY_VIT, PixelTitok, ProxyTitok, Titok, TitokConfig, VitTokenizer
 from vtok.tokenizers.titok_vae import TitokVae

@@ -19,7 +19,10 @@ from vtok.tokenizers.pretrained import Pretrained
 from vtok.tokenizers.spec import TokenSpec
 from vtok.tokenizers.tiles import check_grid, count_pictures, cut_tiles, runs, stitch_tiles
 
-__all__ = ["DecodeOptions", "Tokenizer", "Tokens"]
+__all__ = ["DecodeOptions", "Place", "Tokenizer", "Tokens"]
+
+Place = tuple[int, int]
+"""Row and column of a tile's first pixel in the whole picture, in pixels of the source."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,6 +218,10 @@ class Tokenizer(Pretrained, ABC):
         vectors = self.lookup(tokens.ids, tokens.lengths)
         return self.reconstruct(vectors, tokens.lengths, options).pictures.clamp(0, 1)
 
+    def decode_at(self, tokens: Tokens, options: DecodeOptions, places: Sequence[Place]) -> Tensor:  # noqa: ARG002 - see below
+        """`decode` of tiles of larger pictures; families that draw noise by place in the picture override it."""
+        return self.decode(tokens, options)
+
     def encode_grid(self, images: Tensor, num_tokens: int | None = None, *, overlap: int = 0) -> Tokens:
         """Pictures (B, 3, H, W) to a batch of B * rows * cols strings, row by row; H = (rows - 1) * (h - overlap) + h, and W likewise.
 
@@ -255,7 +262,7 @@ class Tokenizer(Pretrained, ABC):
         cols: int,
         options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
         *,
-        origin: tuple[int, int] = (0, 0),  # noqa: ARG002 - for families that draw noise by place in the picture
+        origin: tuple[int, int] = (0, 0),
         overlap: int = 0,
     ) -> Tensor:
         """A batch of B * rows * cols strings to pictures (B, 3, H, W) in [0, 1] of the grid's size, as in `encode_grid`.
@@ -270,8 +277,15 @@ class Tokenizer(Pretrained, ABC):
         """
         decoded_overlap = self.decoded_overlap(overlap)
         options.check_pictures(count_pictures(len(tokens), rows, cols))
+        down, across = (side - overlap for side in self.spec.input_size)
+        grid = [((origin[0] + row) * down, (origin[1] + col) * across) for row in range(rows) for col in range(cols)]
         parts = [
-            self.decode(tokens[run], options.of_tiles(run.start, run.stop, rows * cols)) for run in runs(len(tokens), self.spec.output_size)
+            self.decode_at(
+                tokens[run],
+                options.of_tiles(run.start, run.stop, rows * cols).of_part(run.start, run.stop, len(tokens)),
+                [grid[tile % len(grid)] for tile in range(run.start, run.stop)],
+            )
+            for run in runs(len(tokens), self.spec.output_size)
         ]
         tiles = torch.cat(parts)
         del parts  # as large as the tiles

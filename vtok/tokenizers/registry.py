@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vtok.tokenizers.pretrained import Pretrained
 
 FAMILIES: dict[str, str] = {
+    "flextok": "vtok.tokenizers.flextok:FlextokTokenizer",
     "linear": "vtok.tokenizers.linear:LinearTokenizer",
     "maskgit_vqgan": "vtok.tokenizers.maskgit_vqgan:MaskgitVqgan",
     "nested": "vtok.tokenizers.nested:NestedTokenizer",
@@ -22,8 +23,9 @@ FAMILIES: dict[str, str] = {
     "titok_pixel": "vtok.tokenizers.titok:PixelTitok",
     "titok_proxy": "vtok.tokenizers.titok:ProxyTitok",
     "titok_vae": "vtok.tokenizers.titok_vae:TitokVae",
+    "vae": "vtok.tokenizers.vae:Vae",
 }
-PREFIX_FAMILIES = ("linear", "nested", "one_d_piece")  # of those, what any prefix of a string decodes with
+PREFIX_FAMILIES = ("flextok", "linear", "nested", "one_d_piece")  # of those, what any prefix of a string decodes with
 
 
 def family(name: str, families: Mapping[str, str] = FAMILIES) -> "type[Pretrained]":
