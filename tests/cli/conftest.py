@@ -80,6 +80,16 @@ def other_model(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def flow_model(tmp_path_factory) -> Path:
+    """A tiny tokenizer whose decoder takes steps from noise: tiles of 16 pixels, 6 tokens."""
+    from vtok.tokenizers.flextok import FlextokTokenizer
+
+    folder = tmp_path_factory.mktemp("flow")
+    FlextokTokenizer.tiny().save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def photo(tmp_path) -> Path:
     """A PNG of 50 x 35 pixels: 4 columns, 3 rows of tiles."""

@@ -8,6 +8,7 @@ from tests.conftest import CHECKOUT
 from tests.threads import threads
 from vtok.data.sources import open_source
 from vtok.data.sources.cache import CacheSource
+from vtok.tokenizers.vae import Vae
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -43,6 +44,16 @@ def test_a_folder_becomes_a_cache_and_the_second_time_nothing_is_left_to_do(vtok
     second = vtok("cache-latents", album, "-o", output, "--scales", "1,0.5", "--mirror")
     assert (second.code, second.line) == (0, f"{output} is complete, nothing was left to do")
     assert files_under(output) == written
+
+
+def test_the_latents_of_a_kl_autoencoder_that_was_trained_are_kept(vtok, album, tmp_path):
+    pytest.importorskip("diffusers", reason="needs the extra `models`")
+    Vae.tiny().save_pretrained(tmp_path / "vae")
+    result = vtok("cache-latents", album, "-o", tmp_path / "cache", "--autoencoder", tmp_path / "vae", "-q")
+    assert (result.code, result.err) == (0, "")
+    source = open_source(tmp_path / "cache")
+    assert [(stored.rows, stored.cols) for stored in source.stored(1)] == [(10, 6)]
+    assert source.crop(1, source.stored(1)[0], (0, 0), (10, 6))[1].shape == (5, 10, 6)
 
 
 def test_broken_pictures_are_listed_with_exit_code_3_both_times(vtok, album, tmp_path):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.cli.terminal import as_terminal
+from vtok.cli import report
 from vtok.eval.lpips import VARIABLE
 from vtok.tokenizers.titok_vae import TitokVae
 
@@ -104,3 +106,49 @@ def test_continuous_weights_have_neither_bytes_nor_bpp(vtok, photo, tmp_path):
     (figures,) = record["rows"]
     assert (figures["bytes"], figures["bpp"]) == (None, None)
     assert figures["psnr"] > 0
+
+
+class TestOptionsOfFlowDecoders:
+    @pytest.fixture
+    def compare(self, vtok, photo, flow_model, tmp_path):
+        """Compare the photograph with its prefixes on `NAME.png`."""
+
+        def run(name, *options):
+            path = tmp_path / f"{name}.png"
+            return vtok("compare", photo, "-o", path, "--model", flow_model, *options), path
+
+        return run
+
+    def test_a_seed_is_a_sheet(self, compare):
+        (_, first), (_, again), (_, other) = compare("first", "--seed", 7), compare("again", "--seed", 7), compare("other", "--seed", 8)
+        assert first.read_bytes() == again.read_bytes()
+        assert (np.asarray(Image.open(first)) != np.asarray(Image.open(other))).any()
+
+    def test_json_has_the_options_that_were_given(self, compare):
+        result, _ = compare("sheet", "--steps", 20, "--solver", "heun", "--guidance", 1.5, "--lengths", "2", "--json")
+        (record,) = result.records
+        given = {name: record[name] for name in ("steps", "solver", "guidance", "guidance_rule", "seed") if name in record}
+        assert given == {"steps": 20, "solver": "heun", "guidance": 1.5}
+
+    @pytest.mark.parametrize(
+        ("option", "value", "words"),
+        [
+            ("--steps", 0, "--steps must be a whole number from 1 to 10000, got 0"),
+            ("--solver", "nope", "no solver 'nope'; there are: euler, heun"),
+        ],
+    )
+    def test_a_bad_value_is_one_line(self, compare, option, value, words):
+        result, path = compare("sheet", option, value)
+        assert (result.code, result.line) == (2, f"vtok: {words}")
+        assert not path.exists()
+
+    def test_a_model_that_lacks_them_is_one_line(self, vtok, photo, model, tmp_path):
+        result = vtok("compare", photo, "-o", tmp_path / "sheet.png", "--model", model, "--guidance", 2)
+        assert (result.code, result.line) == (2, "vtok: linear has no option guidance; it has none")
+        assert not (tmp_path / "sheet.png").exists()
+
+    def test_a_long_comparison_shows_how_far_it_is(self, compare, monkeypatch):
+        monkeypatch.setattr(report, "PATIENCE_S", 0)
+        terminal = as_terminal(monkeypatch)
+        compare("sheet", "--lengths", "1,6")
+        assert "100%" in terminal.getvalue()

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from tests.cli.samples import files_under
+from tests.cli.terminal import as_terminal
+from vtok.cli import report
 from vtok.codec.container import read, write
 
 
@@ -71,6 +73,71 @@ def test_without_an_output_the_picture_lies_beside_the_file(vtok, photo, encoded
 def test_another_kind_of_picture_is_written_by_its_extension(vtok, encoded, model, tmp_path):
     vtok("decode", encoded, "-o", tmp_path / "out.jpg", "--model", model)
     assert Image.open(tmp_path / "out.jpg").format == "JPEG"
+
+
+class TestOptionsOfFlowDecoders:
+    @pytest.fixture
+    def decode(self, vtok, photo, flow_model, tmp_path):
+        """Decode the photograph with options to `NAME.png`."""
+        tokens = tmp_path / "flow.vtok"
+        assert vtok("encode", photo, "-o", tokens, "--model", flow_model).code == 0
+
+        def run(name, *options):
+            path = tmp_path / f"{name}.png"
+            return vtok("decode", tokens, "-o", path, "--model", flow_model, *options), path
+
+        return run
+
+    def test_a_seed_is_a_picture(self, decode):
+        (_, first), (_, again), (_, other) = decode("first", "--seed", 7), decode("again", "--seed", 7), decode("other", "--seed", 8)
+        assert first.read_bytes() == again.read_bytes()
+        assert (picture(first) != picture(other)).any()
+
+    def test_no_seed_is_seed_0(self, decode):
+        (_, without), (_, zero) = decode("without"), decode("zero", "--seed", 0)
+        assert without.read_bytes() == zero.read_bytes()
+
+    @pytest.mark.parametrize("options", [("--steps", 5), ("--solver", "heun"), ("--guidance", 1), ("--guidance-rule", "cfg")])
+    def test_each_option_changes_the_picture(self, decode, options):
+        (_, plain), (_, changed) = decode("plain", "--steps", 3), decode("changed", "--steps", 3, *options)
+        assert (picture(plain) != picture(changed)).any()
+
+    def test_json_has_the_options_that_were_given(self, decode):
+        result, _ = decode("out", "--steps", 3, "--guidance-rule", "cfg", "--json")
+        (record,) = result.records
+        given = {name: record[name] for name in ("steps", "solver", "guidance", "guidance_rule", "seed") if name in record}
+        assert given == {"steps": 3, "guidance_rule": "cfg"}
+
+    def test_they_hold_for_all_files(self, vtok, album, flow_model, tmp_path):
+        vtok("encode", album, "-o", tmp_path / "tokens", "--model", flow_model)
+        result = vtok("decode", tmp_path / "tokens", "-o", tmp_path / "out", "--model", flow_model, "--seed", 3, "--json")
+        assert [record["seed"] for record in result.records] == [3, 3, 3]
+
+    @pytest.mark.parametrize(
+        ("option", "value", "words"),
+        [
+            ("--steps", 0, "--steps must be a whole number from 1 to 10000, got 0"),
+            ("--guidance", "nan", "--guidance must be a finite number of at least 0, got nan"),
+            ("--guidance-rule", "no_rule", "--guidance-rule must be cfg or apg, got 'no_rule'"),
+            ("--seed", -1, "--seed must be a whole number from 0 to below 2**63, got -1"),
+            ("--solver", "nope", "no solver 'nope'; there are: euler, heun"),
+        ],
+    )
+    def test_a_bad_value_is_one_line(self, decode, option, value, words):
+        result, path = decode("out", option, value)
+        assert (result.code, result.line) == (2, f"vtok: {words}")
+        assert not path.exists()
+
+    def test_a_model_that_lacks_them_is_one_line(self, vtok, encoded, model, tmp_path):
+        result = vtok("decode", encoded, "-o", tmp_path / "out.png", "--model", model, "--steps", 3, "--seed", 1)
+        assert (result.code, result.line) == (2, "vtok: linear has no option seed, steps; it has none")
+        assert not (tmp_path / "out.png").exists()
+
+    def test_a_long_decode_shows_how_far_it_is(self, decode, monkeypatch):
+        monkeypatch.setattr(report, "PATIENCE_S", 0)
+        terminal = as_terminal(monkeypatch)
+        decode("out", "--steps", 4)
+        assert "100%" in terminal.getvalue()
 
 
 class TestWhatIsRefused:

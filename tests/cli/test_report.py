@@ -1,27 +1,15 @@
 """What is shown on a terminal."""
 
-import io
-import sys
 from pathlib import Path
 
 import pytest
 import typer
 
+from tests.cli.terminal import as_terminal
+from vtok.cli import report as report_module
 from vtok.cli.jobs import Job
 from vtok.cli.report import Report, json_line
 from vtok.errors import PictureError
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def as_terminal(monkeypatch) -> Terminal:
-    terminal = Terminal()
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(sys, "stderr", terminal)
-    return terminal
 
 
 def test_a_terminal_sees_progress_lines_and_failures(monkeypatch):
@@ -45,6 +33,54 @@ def test_quiet_shows_no_bar(monkeypatch):
         report.done({}, "a.png -> a.vtok")
         report.finish()
     assert terminal.getvalue() == ""
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that the report believes have gone by."""
+    seconds = [0.0]
+    monkeypatch.setattr(report_module, "monotonic", lambda: seconds[0])
+    return seconds
+
+
+def test_a_file_that_takes_long_has_a_bar_of_its_share(monkeypatch, clock):
+    terminal = as_terminal(monkeypatch)
+    with Report(1, several=False, as_json=False, quiet=False) as report:
+        tell_share = report.watch()
+        clock[0] = 1.9
+        tell_share(0.25)
+        assert terminal.getvalue() == ""
+        clock[0] = 2.1
+        tell_share(0.5)
+    assert " 50%" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("options", [{"as_json": True, "quiet": False}, {"as_json": False, "quiet": True}])
+def test_a_long_wait_is_not_shown_beside_json_nor_where_quiet_is_asked_for(monkeypatch, clock, options):
+    terminal = as_terminal(monkeypatch)
+    with Report(1, several=False, **options) as report:
+        tell_share = report.watch()
+        clock[0] = 9.0
+        tell_share(0.5)
+    assert terminal.getvalue() == ""
+
+
+def test_a_long_wait_is_not_shown_without_a_terminal(capsys, clock):
+    with Report(1, several=False, as_json=False, quiet=False) as report:
+        tell_share = report.watch()
+        clock[0] = 9.0
+        tell_share(0.5)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_share_of_a_file_moves_the_bar_of_several(monkeypatch):
+    as_terminal(monkeypatch)
+    with Report(4, several=True, as_json=False, quiet=False) as report:
+        report.watch()(0.5)
+        report.done({}, "a.vtok -> a.png")
+        report.watch()(0.25)
+        (task,) = report._bar.tasks
+        assert task.completed == 1.25
 
 
 def test_one_failure_of_one_file_ends_the_command():

@@ -13,8 +13,10 @@ from vtok.codec.compress import encode_pictures
 from vtok.codec.decompress import decode_file
 from vtok.codec.request import Rate
 from vtok.codec.sheet import draw
-from vtok.errors import LengthError
+from vtok.errors import LengthError, UnsupportedError
 from vtok.eval.psnr import psnr
+from vtok.models.decoders import DecodeOptions
+from vtok.tokenizers.flextok import FlextokTokenizer
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.tokenizers.spec import TokenSpec
 
@@ -84,6 +86,22 @@ class TestFigures:
 
     def test_a_picture_too_small_for_lpips_has_none(self, tokenizer):
         assert compare(pixels(30, 64), tokenizer, lengths=[1], lpips=pytest.fail).rows[0].lpips is None
+
+    def test_each_prefix_is_decoded_by_the_options(self):
+        picture, stochastic, options = pixels(20, 20), FlextokTokenizer.tiny(), DecodeOptions(steps=3, seed=5)
+        for row in compare(picture, stochastic, options=options).rows:
+            file = encode_pictures([picture], stochastic, Rate(tokens=row.tokens))[0]
+            assert row.psnr == psnr(picture, decode_file(file, stochastic, options=options))
+
+    def test_progress_is_the_share_of_all_prefixes(self):
+        told = []
+        compare(pixels(20, 20), FlextokTokenizer.tiny(), lengths=[1, 6], options=DecodeOptions(steps=2, progress=told.append))
+        assert told == [0.25, 0.5, 0.75, 1]
+
+    def test_an_option_that_the_model_lacks_is_refused_before_any_work(self, tokenizer, monkeypatch):
+        monkeypatch.setattr(LinearTokenizer, "latents", None)
+        with pytest.raises(UnsupportedError, match="linear has no option steps"):
+            compare(pixels(16, 16), tokenizer, options=DecodeOptions(steps=2))
 
     def test_figures_of_a_large_picture_are_those_of_all_its_pixels(self, tokenizer):
         picture = np.tile(pixels(16, 16), (1, 100, 1))

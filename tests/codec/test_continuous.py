@@ -13,6 +13,7 @@ from vtok.codec.sheet import draw
 from vtok.data.eight_bit import from_eight_bit, to_eight_bit
 from vtok.errors import LengthError, PictureError, UnsupportedError
 from vtok.eval.psnr import psnr
+from vtok.models.decoders import DecodeOptions
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.tokenizers.titok_vae import TitokVae
 
@@ -62,6 +63,11 @@ def test_an_overlap_of_more_than_half_a_tile_is_refused(tokenizer: TitokVae) -> 
 def test_a_length_that_does_not_decode_is_refused(tokenizer: TitokVae) -> None:
     with pytest.raises(LengthError, match="3 tokens do not decode"):
         decode_latents(encode_latents(pixels(32, 32), tokenizer), tokenizer, num_latents=3)
+
+
+def test_options_reach_the_decoder(tokenizer: TitokVae) -> None:
+    with pytest.raises(UnsupportedError, match="has no option steps"):
+        decode_latents(encode_latents(pixels(32, 32), tokenizer), tokenizer, num_latents=6, options=DecodeOptions(steps=2))
 
 
 def test_a_picture_beyond_the_limits_is_refused(tokenizer: TitokVae) -> None:

@@ -37,7 +37,7 @@ class Split(StrEnum):
 def cache_latents(
     data: Annotated[str, typer.Argument(metavar="DATA", help="A folder, tars or parquet tables of pictures.", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write; one of a stopped command goes on.")],
-    autoencoder: Annotated[str, typer.Option(metavar="taef2|FOLDER", help="taef2, or a folder in diffusers' layout.")] = "taef2",
+    autoencoder: Annotated[str, typer.Option(metavar="taef2|FOLDER", help="taef2, or a folder of diffusers or of a vae model.")] = "taef2",
     weights: Annotated[str, typer.Option(metavar="FILE", help="A .safetensors file for taef2; default: those in the package.")] = "",
     scales: Annotated[str, typer.Option(help="Scales of each picture to keep, by commas.")] = "1",
     mirror: Annotated[bool, typer.Option("--mirror", help="Keep a mirrored copy of each too.")] = False,

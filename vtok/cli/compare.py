@@ -1,15 +1,28 @@
 """`vtok compare`: a photograph beside its own prefixes."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vtok.cli.decode_options import decode_options, option_facts
 from vtok.cli.jobs import Job, Jobs, check_distinct, check_folders
 from vtok.cli.loading import Loader, torch_device
-from vtok.cli.options import Device, DeviceOption, JsonOption, ModelOption, OverlapOption
+from vtok.cli.options import (
+    Device,
+    DeviceOption,
+    GuidanceOption,
+    GuidanceRuleOption,
+    JsonOption,
+    ModelOption,
+    OverlapOption,
+    SeedOption,
+    SolverOption,
+    StepsOption,
+)
 from vtok.cli.pipes import PIPE, read_stdin, say, tell
-from vtok.cli.report import json_line
+from vtok.cli.report import Report, json_line
 from vtok.errors import MissingExtraError, WeightsError
 
 if TYPE_CHECKING:
@@ -28,6 +41,11 @@ def compare(
     lpips_weights: Annotated[
         Path | None, typer.Option("--lpips-weights", metavar="FILE", help="AlexNet's weights for LPIPS, .safetensors or .pth.")
     ] = None,
+    steps: StepsOption = None,
+    solver: SolverOption = None,
+    guidance: GuidanceOption = None,
+    guidance_rule: GuidanceRuleOption = None,
+    seed: SeedOption = None,
     model: ModelOption = None,
     device: DeviceOption = Device.auto,
     as_json: JsonOption = False,
@@ -41,6 +59,7 @@ def compare(
     from vtok.data.pictures import check_writable, read_picture, write_picture
 
     wanted = _numbers(lengths)
+    options = decode_options(steps=steps, solver=solver, guidance=guidance, guidance_rule=guidance_rule, seed=seed)
     if photo != PIPE:
         check_distinct(Path(photo), output)
     check_writable(output)
@@ -48,9 +67,12 @@ def compare(
     picture = read_picture(read_stdin() if photo == PIPE else photo, name="standard input" if photo == PIPE else photo)
     loader = Loader(model, device)
     metric, why_not = _lpips(lpips_weights, device, min(picture.shape[:2]))
-    comparison = measure(picture, loader.model, lengths=wanted, whole=whole, overlap=overlap, lpips=metric)
+    tokenizer = loader.model
+    with Report(1, several=False, as_json=as_json, quiet=False) as report:
+        shown = replace(options, progress=report.watch())
+        comparison = measure(picture, tokenizer, lengths=wanted, whole=whole, overlap=overlap, options=shown, lpips=metric)
     write_picture(output, draw(comparison))
-    record = {"file": photo, "output": str(output)} | _record(comparison)
+    record = {"file": photo, "output": str(output)} | option_facts(options) | _record(comparison)
     say(json_line(record) if as_json else "\n".join(_table(record)))
     if why_not is not None:
         tell(f"vtok: no LPIPS: {why_not}")

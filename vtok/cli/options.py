@@ -29,3 +29,11 @@ ModelOption = Annotated[
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute; auto takes a GPU when there is one.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write one JSON object a line to standard output.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show only what went wrong.")]
+_FLOW = "for models with a flow decoder; default: the model's own."
+StepsOption = Annotated[int | None, typer.Option("--steps", show_default=False, help=f"Steps of the solver, {_FLOW}")]
+SolverOption = Annotated[str | None, typer.Option("--solver", metavar="NAME", help=f"Solver, such as euler or heun, {_FLOW}")]
+GuidanceOption = Annotated[float | None, typer.Option("--guidance", show_default=False, help=f"Scale of guidance, 1 is none, {_FLOW}")]
+GuidanceRuleOption = Annotated[str | None, typer.Option("--guidance-rule", metavar="cfg|apg", help=f"How guidance is applied, {_FLOW}")]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", show_default=False, help="Seed of the noise, for models with a flow decoder; default: 0.")
+]

@@ -3,7 +3,8 @@
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 SOME_FAILED = 3
+PATIENCE_S = 2.0  # what a single file may take without a bar
 
 
 def json_line(record: Mapping[str, Any]) -> str:
@@ -48,16 +50,27 @@ class Report:
         self._as_json = as_json
         self._quiet = quiet
         self._failures: list[tuple[str, str]] = []
+        self._finished = 0  # files, good or failed
         self._bar: Progress | None = None
 
     def __enter__(self) -> "Report":
-        if self._total > 1 and not self._quiet and sys.stderr is not None and sys.stderr.isatty():
-            self._bar = _bar(self._total)
-            self._bar.start()
+        if self._total > 1:
+            self._start_bar()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop_bar()
+
+    def watch(self) -> Callable[[float], None]:
+        """What is to be told the share, 0 to 1, of the file that begins now: it moves the bar. A single file has one after `PATIENCE_S`."""
+        begun = monotonic()
+
+        def tell_share(share: float) -> None:
+            if self._bar is None and not self._as_json and monotonic() - begun >= PATIENCE_S:
+                self._start_bar()
+            self._move_bar(self._finished + share)
+
+        return tell_share
 
     def done(self, record: Mapping[str, Any], line: str) -> None:
         """One file is finished: the record as JSON, or the line."""
@@ -98,8 +111,17 @@ class Report:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _advance(self) -> None:
+        self._finished += 1
+        self._move_bar(self._finished)
+
+    def _start_bar(self) -> None:
+        if not self._quiet and sys.stderr is not None and sys.stderr.isatty():
+            self._bar = _bar(self._total)
+            self._bar.start()
+
+    def _move_bar(self, files: float) -> None:
         if self._bar is not None:
-            self._bar.advance(self._bar.task_ids[0])
+            self._bar.update(self._bar.task_ids[0], completed=files)
 
     def _stop_bar(self) -> None:
         if self._bar is not None:
@@ -109,8 +131,9 @@ class Report:
 
 def _bar(total: int) -> "Progress":
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 
-    bar = Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    count = MofNCompleteColumn() if total > 1 else TaskProgressColumn()
+    bar = Progress(BarColumn(), count, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
     bar.add_task("", total=total)
     return bar

@@ -19,7 +19,7 @@ from vtok.tokenizers.spec import LatentSpec, TokenSpec
 
 if TYPE_CHECKING:
     from vtok.eval.lpips import Lpips
-    from vtok.tokenizers.base import Tokenizer
+    from vtok.tokenizers.base import DecodeOptions, Tokenizer
     from vtok.tokenizers.latents import LatentTokenizer
 
 SHOWN_SIDE = 768  # longer side in pixels of what a comparison keeps to be shown
@@ -63,6 +63,7 @@ def compare(
     lengths: Sequence[int] | None = None,
     whole: bool = False,
     overlap: int | None = None,
+    options: DecodeOptions | None = None,
     lpips: Lpips | None = None,
 ) -> Comparison:
     """Encode a picture once and decode its prefixes.
@@ -72,24 +73,30 @@ def compare(
         lengths: tokens of each tile; 1, 2, 4, ... and all when None, each rounded down to one that decodes.
         whole: one string for the whole picture, resized, in place of tiles.
         overlap: of neighbouring tiles in pixels; None for the tokenizer's own.
+        options: of the decoder, for each prefix; progress is told the share of all prefixes.
         lpips: measures that too; its network decides where.
 
     Raises:
         LengthError: a length that does not decode.
-        UnsupportedError: an overlap that the tokenizer does not take.
+        UnsupportedError: an overlap that the tokenizer does not take, or an option that it does not have.
     """
+    from vtok.tokenizers.base import DecodeOptions
+    from vtok.tokenizers.checks import check_options
     from vtok.tokenizers.latents import LatentTokenizer
 
+    options = options or DecodeOptions()
+    check_options(options, tokenizer.decode_options, tokenizer.family)
     wanted = doubling(tokenizer.spec) if lengths is None else sorted({tokenizer.spec.check_length(n) for n in lengths})
+    parts = [(n, options.of_part(i, i + 1, len(wanted))) for i, n in enumerate(wanted)]
     decoded: Iterator[tuple[int, int | None, Pixels]]
     if isinstance(tokenizer, LatentTokenizer):
         strings = encode_latents(picture, tokenizer, whole=whole, overlap=overlap)
         tiles = len(strings.latents)
-        decoded = ((n, None, decode_latents(strings, tokenizer, num_latents=n)) for n in wanted)
+        decoded = ((n, None, decode_latents(strings, tokenizer, num_latents=n, options=part)) for n, part in parts)
     else:
         file = encode_pictures([picture], tokenizer, Rate(tokens=wanted[-1]), whole=whole, overlap=overlap)[0]
         tiles = len(file.lengths)
-        decoded = ((n, truncate(file, tokens=n).num_bytes, decode_file(file, tokenizer, tokens=n)) for n in wanted)
+        decoded = ((n, truncate(file, tokens=n).num_bytes, decode_file(file, tokenizer, tokens=n, options=part)) for n, part in parts)
     pixels = picture.shape[0] * picture.shape[1]
     rows = []
     for tokens, num_bytes, own in decoded:

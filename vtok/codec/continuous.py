@@ -10,6 +10,7 @@ from vtok.codec.decompress import Pixels, device_of, uncover
 from vtok.codec.header import check_picture, covered_size, grid_of
 
 if TYPE_CHECKING:
+    from vtok.tokenizers.base import DecodeOptions
     from vtok.tokenizers.latents import Latents, LatentTokenizer
 
 
@@ -52,12 +53,16 @@ def encode_latents(pixels: Pixels, tokenizer: LatentTokenizer, *, whole: bool = 
     return LatentPicture(tokenizer.encode_grid(images, overlap=own), size, grid, whole, own)
 
 
-def decode_latents(picture: LatentPicture, tokenizer: LatentTokenizer, *, num_latents: int) -> Pixels:
+def decode_latents(picture: LatentPicture, tokenizer: LatentTokenizer, *, num_latents: int, options: DecodeOptions | None = None) -> Pixels:
     """Decode the most probable latents to pixels (H, W, 3) uint8 of the source's size, so many of each tile.
 
     Raises:
         LengthError: a number of latents that does not decode.
+        UnsupportedError: an option that the model does not have.
     """
-    images = tokenizer.decode_grid(picture.latents.prefix(num_latents), *picture.grid, overlap=picture.overlap)
+    from vtok.tokenizers.base import DecodeOptions
+
+    prefix = picture.latents.prefix(num_latents)
+    images = tokenizer.decode_grid(prefix, *picture.grid, options or DecodeOptions(), overlap=picture.overlap)
     covered = None if picture.whole else covered_size(tokenizer.spec, picture.grid, picture.overlap)
     return uncover(images, picture.size, covered)
