@@ -19,6 +19,7 @@ from vtok.errors import ConfigError, DataError, MissingExtraError, OutputError, 
 from vtok.models.autoencoders.taef2 import Taef2
 from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.linear import LinearTokenizer
+from vtok.tokenizers.vae import Vae
 from vtok.train import TABLE, load_config, run
 
 SMALL = (
@@ -213,6 +214,13 @@ class TestFrozenNetworks:
         assert tok.autoencoder.downsample == 2
         assert tok.decode_grid(tok.encode_grid(unseen(1, 24)), 3, 3).shape == (1, 3, 24, 24)
 
+    def test_a_kl_autoencoder_that_was_trained_is_read_from_its_folder(self, fit: Fit, tmp_path: Path) -> None:
+        pytest.importorskip("diffusers", reason="needs the extra `models`")
+        Vae.tiny().save_pretrained(tmp_path / "vae")
+        tok = fit(f"linear.autoencoder={tmp_path / 'vae'}", "linear.num_tiles=100", "linear.tile_size=8")
+        assert tok.autoencoder.downsample == 4
+        assert tok.decode_grid(tok.encode_grid(unseen(1, 24)), 3, 3).shape == (1, 3, 24, 24)
+
     def test_a_missing_file_stops_the_run_before_pictures_are_read(self, fit: Fit, tmp_path: Path) -> None:
         with pytest.raises(WeightsError, match=r"none\.safetensors"):
             fit(*on_taef2(tmp_path / "none.safetensors"), "data.kind=folder", "data.path=nowhere")
@@ -310,7 +318,7 @@ class TestSettings:
 
     def test_an_unknown_objective_is_named_with_those_there_are(self, tmp_path: Path) -> None:
         config = load_config("smoke-linear").model_copy(update={"objective": "quadratic"})
-        with pytest.raises(ConfigError, match="no objective 'quadratic'; there are: linear"):
+        with pytest.raises(ConfigError, match="no objective 'quadratic'; there are: flextok, linear"):
             run(config, TABLE, tmp_path / "model")
 
     @pytest.mark.timeout(5)

@@ -6,15 +6,22 @@ import pytest
 from pydantic import BaseModel
 
 from vtok.models.discriminators import BlurPoolConfig
+from vtok.models.flow.times import ModeTimes
+from vtok.models.quantizers.config import FsqConfig
+from vtok.models.transformer import TransformerConfig
 from vtok.recipes import head_comment, names, recipe_file
+from vtok.tokenizers.prefix import Pow2
+from vtok.tokenizers.vae import VaeConfig
 from vtok.train import TABLE, load_config
 from vtok.train.config import RunConfig, check
+from vtok.train.objectives.by_pictures import PixelConfig
+from vtok.train.objectives.flextok import FlextokObjectiveConfig
 from vtok.train.objectives.linear import LinearObjectiveConfig
 from vtok.train.objectives.nested import NestedObjectiveConfig
+from vtok.train.objectives.strings import StringConfig
 from vtok.train.objectives.tatitok import TaTitokObjectiveConfig, TaTitokVaeObjectiveConfig
 from vtok.train.objectives.titok_stage1 import TitokStage1Config
 from vtok.train.objectives.titok_stage2 import TitokStage2Config
-from vtok.train.objectives.vit_strings import PixelConfig, StringConfig
 
 
 def section(config: RunConfig) -> BaseModel:
@@ -38,6 +45,8 @@ def sizes(settings: StringConfig) -> tuple[int, int]:
         model = settings.random_start.model
     else:
         model = settings.model  # type: ignore[attr-defined]
+    if isinstance(model, VaeConfig):
+        return model.image_size, (model.image_size // model.settings.downsample) ** 2
     return model.image_size, model.num_tokens if hasattr(model, "num_tokens") else model.quantizer.num_tokens
 
 
@@ -45,7 +54,8 @@ LINE = [name for name in names() if load_config(name).objective not in ("linear"
 every_recipe = pytest.mark.parametrize("name", names())
 every_nested_recipe = pytest.mark.parametrize("name", [name for name in names() if load_config(name).objective == "nested"])
 every_string_recipe = pytest.mark.parametrize("name", LINE)
-every_published_recipe = pytest.mark.parametrize("name", [name for name in LINE if not name.startswith("smoke")])
+PUBLISHED = [name for name in LINE if not name.startswith(("smoke", "vae", "flextok"))]  # of others the sizes alone are
+every_published_recipe = pytest.mark.parametrize("name", PUBLISHED)
 every_smoke_recipe = pytest.mark.parametrize("name", [name for name in names() if name.startswith("smoke")])
 
 
@@ -72,10 +82,12 @@ def test_a_recipe_trains_on_pictures_of_its_tokenizers_size_and_measures_lengths
     config, settings = load_config(name), strings(name)
     side, num_tokens = sizes(settings)
     assert config.data.crop_size == side
-    nested = name.removeprefix("smoke-").startswith("one-d-piece")
+    flow = config.objective == "flextok"
+    nested = flow or name.removeprefix("smoke-").startswith("one-d-piece")
     assert max(config.train.validation.lengths) <= num_tokens
     assert (set(config.train.validation.lengths) == {0}) == (not nested)
-    assert settings.prefix.rule == ("full" if config.objective == "titok_stage1" and not nested else "tail_drop")
+    whole = config.objective == "titok_stage1" and not nested
+    assert settings.prefix.rule == ("pow2" if flow else "full" if whole else "tail_drop")
 
 
 @every_string_recipe
@@ -130,6 +142,19 @@ def test_a_published_training_has_the_published_losses(name: str) -> None:
     assert getattr(settings, "kl", 1e-6) == 1e-6
 
 
+@pytest.mark.parametrize(("name", "encoder", "decoder"), [("d12-d12", 12, 12), ("d18-d18", 18, 18), ("d18-d28", 18, 28)])
+def test_a_published_flextok_has_the_published_settings(name: str, encoder: int, decoder: int) -> None:
+    settings = strings(f"flextok-{name}")
+    assert isinstance(settings, FlextokObjectiveConfig)
+    depths = {"encoder": encoder, "decoder": decoder}
+    for part, depth in depths.items():
+        assert getattr(settings.model, part) == TransformerConfig(dim=64 * depth, depth=depth, heads=depth)
+    assert settings.model.quantizer == FsqConfig(num_tokens=256, levels=(8, 8, 8, 5, 5, 5))
+    assert (settings.times, settings.null_share, settings.prefix) == (ModeTimes(scale=0.25), 0.2, Pow2())
+    assert settings.representation is not None
+    assert (settings.representation.layer, settings.representation.weight) == (1, 1.0)
+
+
 @every_recipe
 def test_the_head_of_a_recipe_says_what_it_costs_and_how_it_is_run(name: str) -> None:
     lines = head_comment(recipe_file(name))
@@ -150,6 +175,8 @@ def test_a_smoke_recipe_needs_neither_data_nor_weights(name: str) -> None:
             assert (settings.autoencoder, settings.metric.lpips) == ("pixels", 0)
         case TitokStage1Config():
             assert settings.proxy == "random"
+        case FlextokObjectiveConfig():
+            assert (settings.start, settings.autoencoder, settings.representation) == ("random", "none", None)
         case PixelConfig():
             assert (settings.pictures.lpips, settings.pictures.logits, settings.pictures.features) == (0, None, ())
             assert getattr(settings, "start", "random") == getattr(settings, "text", "random") == "random"

@@ -9,7 +9,10 @@ import vtok.weights
 from vtok.data.files import expand_home
 from vtok.errors import ConfigError, WeightsError
 from vtok.models.autoencoders import Autoencoder, AutoencoderConfig, build
+from vtok.models.autoencoders.diffusers import DiffusersAutoencoder
 from vtok.models.autoencoders.registry import DiffusersConfig, PixelsConfig, Taef2Config
+from vtok.tokenizers.folder import TENSOR_FILE, read_config
+from vtok.tokenizers.vae import Vae
 
 TAEF2 = Path(vtok.weights.__file__).parent / "taef2" / "model.safetensors"
 LARGEST_SQUARE = 256  # pixels a side: 18,816 coefficients
@@ -20,13 +23,14 @@ def frozen_autoencoder(name: str, weights: str, tile_size: int) -> tuple[Autoenc
     """An autoencoder with its weights, in float32, and the configuration that builds it again.
 
     Args:
-        name: "pixels", "taef2", or a folder in diffusers' layout.
+        name: "pixels", "taef2", a folder in diffusers' layout, or the folder of a model of the family `vae`.
         weights: a .safetensors file for "taef2"; empty takes those in the package. The others have their own.
         tile_size: side in pixels of the squares of "pixels".
 
     Raises:
-        ConfigError: a tile that is not a whole number of latents.
-        WeightsError: no such folder or file, or one that does not fit.
+        ConfigError: a tile that is not a whole number of latents, or wrong settings in a folder.
+        WeightsError: no such folder or file, or one that does not fit, or a model of another family.
+        MissingExtraError: diffusers is needed and not installed.
     """
     config, autoencoder = _named(name, weights, tile_size)
     if tile_size % autoencoder.downsample:
@@ -47,11 +51,17 @@ def _named(name: str, weights: str, tile_size: int) -> tuple[Any, Autoencoder]:
         return Taef2Config(), autoencoder
     folder = expand_home(name)
     if not folder.is_dir():
-        raise WeightsError(f"no autoencoder {name!r}: neither pixels, nor taef2, nor a folder in diffusers' layout")
-    from vtok.models.autoencoders.diffusers import DiffusersAutoencoder
-
-    loaded = DiffusersAutoencoder.from_folder(folder)
+        raise WeightsError(f"no autoencoder {name!r}: neither pixels, nor taef2, nor a folder in diffusers' layout or of a vae model")
+    loaded = _of_model(folder) if (folder / TENSOR_FILE).is_file() else DiffusersAutoencoder.from_folder(folder)
     return DiffusersConfig(architecture=loaded.architecture, settings=loaded.settings), loaded
+
+
+def _of_model(folder: Path) -> DiffusersAutoencoder:
+    """The autoencoder of a model of the family `vae`."""
+    family, _ = read_config(folder)
+    if family != Vae.family:
+        raise WeightsError(f"{folder}: a {family} model is no autoencoder; give a model of the family {Vae.family}")
+    return Vae.from_pretrained(folder).autoencoder
 
 
 def _fill(autoencoder: Autoencoder, file: Path) -> None:

@@ -59,6 +59,7 @@ class TimmFeatureLoss(nn.Module):
         network = _build(config)
         self.backbone = FrozenNetwork(network)
         trained = cast(dict[str, Any], network.pretrained_cfg)
+        self.num_channels = int(cast(Any, network).feature_info.channels()[-1])  # of the last stage
         self.size = config.size or (trained["input_size"][-1] if trained.get("fixed_input_size") else 0)
         for name in ("mean", "std"):
             self.register_buffer(name, torch.tensor(trained[name]).view(1, 3, 1, 1), persistent=False)

@@ -1,6 +1,7 @@
 """The objectives of tokenizers by name: one file each."""
 
 TABLE = {
+    "flextok": "vtok.train.objectives.flextok:FlextokObjective",
     "linear": "vtok.train.objectives.linear:LinearObjective",
     "nested": "vtok.train.objectives.nested:NestedObjective",
     "tatitok": "vtok.train.objectives.tatitok:TaTitokObjective",
@@ -9,4 +10,5 @@ TABLE = {
     "titok_stage1": "vtok.train.objectives.titok_stage1:TitokStage1Objective",
     "titok_stage2": "vtok.train.objectives.titok_stage2:TitokStage2Objective",
     "titok_vae": "vtok.train.objectives.titok_vae:TitokVaeObjective",
+    "vae": "vtok.train.objectives.vae:VaeObjective",
 }

@@ -66,7 +66,7 @@ class LinearObjectiveConfig(BaseModel):
     """Settings of the fit.
 
     Args:
-        autoencoder: "taef2", "pixels", or a folder in diffusers' layout.
+        autoencoder: "taef2", "pixels", a folder in diffusers' layout, or one of the family `vae`.
         autoencoder_weights: a .safetensors file for "taef2"; empty takes those inside the package.
         tile_size: side of a tile in pixels.
         codebook_size: codes of each token's table.

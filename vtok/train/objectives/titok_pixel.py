@@ -9,7 +9,8 @@ from vtok.tokenizers.pretrained import Pretrained
 from vtok.tokenizers.titok import PixelTitok, PixelTitokConfig, VitTokenizer
 from vtok.train.codebook_steps import CodebookSteps
 from vtok.train.objective import Losses
-from vtok.train.objectives.vit_strings import REVIVAL, PixelConfig, PixelObjective
+from vtok.train.objectives.by_pictures import PixelConfig, PixelObjective
+from vtok.train.objectives.strings import REVIVAL
 from vtok.train.samples.batch import Batch
 from vtok.train.samples.draws import generator as draws_at
 

@@ -17,7 +17,7 @@ from vtok.train.codebook_steps import CodebookSteps
 from vtok.train.losses.frozen_network import FrozenNetwork
 from vtok.train.losses.proxy_codes import proxy_code_loss
 from vtok.train.objective import Losses
-from vtok.train.objectives.vit_strings import RANDOM, REVIVAL, StringConfig, StringObjective, drawn, loaded
+from vtok.train.objectives.strings import RANDOM, REVIVAL, StringConfig, StringObjective, drawn, loaded
 from vtok.train.samples.batch import Batch
 from vtok.train.samples.draws import generator as draws_at
 from vtok.train.samples.pictures import Pictures

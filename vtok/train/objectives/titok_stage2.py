@@ -9,7 +9,8 @@ from vtok.tokenizers.one_d_piece import OneDPiece
 from vtok.tokenizers.pretrained import Pretrained
 from vtok.tokenizers.titok import Titok, TitokConfig
 from vtok.train.objective import Losses
-from vtok.train.objectives.vit_strings import RANDOM, PixelConfig, PixelObjective, loaded
+from vtok.train.objectives.by_pictures import PixelConfig, PixelObjective
+from vtok.train.objectives.strings import RANDOM, loaded
 from vtok.train.samples.batch import Batch
 from vtok.train.samples.pictures import Pictures
 

@@ -63,7 +63,7 @@ def named_autoencoder(name: str, weights: str = "") -> tuple[AutoencoderConfig, 
     """An autoencoder whose latents are worth keeping, with the configuration that builds it again.
 
     Args:
-        name: "taef2", or a folder in diffusers' layout.
+        name: "taef2", a folder in diffusers' layout, or one of the family `vae`.
         weights: a .safetensors file for "taef2"; empty takes those in the package.
 
     Raises:
