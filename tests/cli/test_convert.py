@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.cli.samples import files_under
+from tests.weights.convert import flextok_states
 from tests.weights.convert.states import proxy_state, state_of
 from vtok.weights.convert import recognise, to_upstream
 from vtok.weights.convert.official import OFFICIAL
@@ -82,6 +83,49 @@ def test_a_first_stage_takes_its_proxy(vtok, tmp_path):
     assert "--proxy FILE" in without.line
     result = vtok("convert", tmp_path / "first.bin", "-o", tmp_path / "mine", "--proxy", tmp_path / "proxy.bin")
     assert "titok_proxy of no official size" in result.line
+
+
+@pytest.fixture
+def flextok(tmp_path):
+    """A FlexTok with two tensors that only its training needed."""
+    pytest.importorskip("diffusers")
+    head = {f"decoder.module_dict.dec_repa_head.{name}": torch.zeros(2) for name in ("a", "b\nc")}
+    return flextok_states.folder(tmp_path / "flextok", flextok_states.small() | head, config=flextok_states.tree_of())
+
+
+def test_a_flextok_is_converted_and_what_is_left_out_is_said(vtok, flextok, tmp_path):
+    result = vtok("convert", flextok, "-o", tmp_path / "mine")
+    assert "mine: flextok of no official size; encoder 64 wide, 2 deep; decoder 128 wide, 1 deep; 6 tokens of 64,000 codes" in result.line
+    left_out = "decoder.module_dict.dec_repa_head.a, decoder.module_dict.dec_repa_head.b?c"
+    assert result.line.endswith(f"; left out 2 tensors that the model does not need ({left_out})")
+    assert f"; left out 2 tensors that the model does not need ({left_out}).\n" in (tmp_path / "mine" / "README.md").read_text()
+    (record,) = vtok("convert", flextok, "-o", tmp_path / "mine", "--json").records
+    assert record["left_out"] == ["decoder.module_dict.dec_repa_head.a", "decoder.module_dict.dec_repa_head.b\nc"]
+    assert record["config"]["sampling"]["guidance_rule"] == "apg"
+
+
+def test_a_flextok_codes_pictures(vtok, photo, flextok, tmp_path):
+    assert vtok("convert", flextok, "-o", tmp_path / "mine", "-q").err == ""
+    assert vtok("encode", photo, "-o", tmp_path / "photo.vtok", "--model", tmp_path / "mine").code == 0
+    assert vtok("decode", tmp_path / "photo.vtok", "-o", tmp_path / "out.png", "--model", flextok, "--steps", "1").code == 0
+
+
+def test_a_configuration_that_asks_for_something_else_is_refused(vtok, tmp_path):
+    tree = flextok_states.tree_of(**{flextok_states.encoder_module("seq_packer__mask_mode"): "causal"})
+    made = flextok_states.folder(tmp_path / "flextok", flextok_states.small(), config=tree)
+    line = refused(vtok, tmp_path, made, "-o", tmp_path / "mine")
+    assert line.startswith(f"vtok: {made / 'config.json'}: FlexTok's configuration: encoder.module_dict.enc_seq_packer.mask_mode: ")
+
+
+def test_a_licence_that_has_no_spdx_name_is_named_in_the_card(vtok, flextok, tmp_path, monkeypatch):
+    monkeypatch.setitem(OFFICIAL, "Flex", ("flextok", flextok_states.CONFIG))
+    for name in ("one", "two"):
+        row = Weights(f"{name}.tests", "flextok", Upstream(f"some/{name}", "a.bin"), "LicenseRef-Own-Terms", official="Flex", terms="own")
+        monkeypatch.setitem(TABLE, f"{name}.tests", row)
+    vtok("convert", flextok, "-o", tmp_path / "mine")
+    card = (tmp_path / "mine" / "README.md").read_text()
+    assert "license: other\nlicense_name: own-terms\n" in card
+    assert "Look it up at https://huggingface.co/some/one or https://huggingface.co/some/two." in card
 
 
 def test_an_earlier_conversion_is_replaced(vtok, file, tmp_path):

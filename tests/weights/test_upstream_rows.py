@@ -13,9 +13,11 @@ from huggingface_hub import constants
 from safetensors.torch import save
 from torch import Tensor
 
+from tests.weights.convert import flextok_states
 from tests.weights.convert.states import state_of, tree_of
 from tests.weights.hub_server import HubServer
 from vtok.errors import UnknownModelError, VtokError, WeightsError
+from vtok.tokenizers.flextok import FlextokTokenizer
 from vtok.weights import TABLE, Weights, load
 from vtok.weights.convert import recognise, to_upstream
 from vtok.weights.convert.official import OFFICIAL
@@ -63,6 +65,10 @@ def one_line(error: pytest.ExceptionInfo[VtokError]) -> str:
 
 def downloads(hub: HubServer) -> int:
     return sum(request.startswith("GET") for request in hub.requests)
+
+
+def downloads_of(hub: HubServer, file: str) -> int:
+    return sum(request.startswith("GET") and request.endswith(file) for request in hub.requests)
 
 
 def blob() -> Path:
@@ -174,6 +180,48 @@ def test_a_copy_works_by_its_path(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(DATA)
     own = to_upstream(load(tmp_path / FILE))
     assert all(torch.equal(own[name], value) for name, value in STATE.items())
+
+
+@pytest.fixture
+def flextok(monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Puts `flextok.tests` into the table, whose configuration may lie beside it; the bytes of its file."""
+    monkeypatch.setitem(OFFICIAL, "Flex", ("flextok", flextok_states.CONFIG))
+    source = Upstream("somebody/flextok", "model.safetensors", configured=True)
+    monkeypatch.setitem(TABLE, "flextok.tests", Weights("flextok.tests", "flextok", source, "MIT", official="Flex"))
+    other = flextok_states.tree_of(**{flextok_states.decoder_module("time_embedder__max_timestep"): 2.0})
+    return save(flextok_states.small(), flextok_states.header_of(other))
+
+
+def max_time(name: str) -> float:
+    model = load(name)
+    assert isinstance(model, FlextokTokenizer)
+    return model.config.max_time
+
+
+def test_a_configuration_comes_with_the_file(hub: HubServer, flextok: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = json.dumps({"config": flextok_states.tree_of()}).encode()
+    hub.publish("somebody/flextok", {"model.safetensors": flextok, "config.json": config, "another.bin": b"large"})
+    assert max_time("flextok.tests") == 1000.0
+    assert "another.bin" not in "".join(hub.requests)
+    assert downloads_of(hub, "model.safetensors") == 1
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert max_time("flextok.tests") == 1000.0
+
+
+def test_a_repository_without_a_configuration_has_it_in_the_header(hub: HubServer, flextok: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.publish("somebody/flextok", {"model.safetensors": flextok})
+    assert max_time("flextok.tests") == 2.0
+    assert max_time("somebody/flextok") == 2.0
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert max_time("flextok.tests") == 2.0
+
+
+def test_a_configuration_of_another_commit_is_not_taken(hub: HubServer, flextok: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = hub.publish("somebody/flextok", {"model.safetensors": flextok})
+    hub.publish("somebody/flextok", {"config.json": json.dumps(flextok_states.tree_of()).encode()})
+    source = Upstream("somebody/flextok", "model.safetensors", commit, configured=True)
+    monkeypatch.setitem(TABLE, "flextok.tests", Weights("flextok.tests", "flextok", source, "MIT", official="Flex"))
+    assert max_time("flextok.tests") == 2.0
 
 
 def test_a_repository_with_upstreams_configuration_works_by_its_id(hub: HubServer) -> None:

@@ -26,7 +26,7 @@ def convert(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Make a model folder of weights of TiTok, One-D-Piece, TA-TiTok or MaskGIT-VQGAN as they were published. No code in them is run.
+    """Make a model folder of weights of TiTok, One-D-Piece, TA-TiTok, MaskGIT-VQGAN or FlexTok as published. No code in them is run.
 
     Example: vtok convert tokenizer_titok_l32.bin -o titok-l32
     """
@@ -35,7 +35,7 @@ def convert(
     _check_output(folder)
     from vtok.data.files import absolute
     from vtok.weights.convert.files import load_upstream
-    from vtok.weights.convert.words import card_of, name_in_words
+    from vtok.weights.convert.words import card_of, left_out_in_words, name_in_words
 
     converted = load_upstream(source, proxy=beside)
     converted.model.save_pretrained(folder, card=card_of(converted, absolute(folder).name))
@@ -43,7 +43,8 @@ def convert(
     if as_json:
         say(json_line(record))
     elif not quiet:
-        tell(f"{path} -> {output}: {name_in_words(converted.found)}; {record['sizes']}; {record['values']:,} values")
+        told = f"{name_in_words(converted.found)}; {record['sizes']}; {record['values']:,} values{left_out_in_words(converted)}"
+        tell(f"{path} -> {output}: {told}")
 
 
 def _named(text: str) -> Path:
@@ -81,4 +82,5 @@ def _record(converted: "Converted") -> dict[str, Any]:
         "sizes": sizes_in_words(found),
         "values": sum(value.numel() for value in converted.model.state_dict().values()),
         "config": found.config.model_dump(mode="json"),
+        "left_out": list(converted.extra),
     }

@@ -96,13 +96,15 @@ def _download(row: Weights, source: Hub) -> Path:
 
 
 def _convert(row: Weights, source: Upstream) -> "Pretrained":
-    from vtok.tokenizers.hub import check_sha256, fetch_file
+    from vtok.tokenizers.hub import check_sha256, fetch, fetch_file
     from vtok.weights.convert.files import load_upstream
 
     instead = f"fetch {source.file} by other means: a copy works by its path (`vtok convert FILE -o DIR`, then `--model DIR`)"
     file = fetch_file(source.repo, source.file, revision=source.revision, instead=instead)
+    if source.configured:  # the configuration of the same commit, where it has one; the cache puts it beside the file
+        fetch(source.repo, revision=file.parent.name, cache_dir=None, local_files_only=False, token=None)
     check_sha256(file, row.sha256)
-    converted = load_upstream(file)
+    converted = load_upstream(file.parent if source.configured else file)
     if converted.found.official != row.official:
         raise WeightsError(f"{file}: is {converted.found.name}, {row.name} should be {row.official}; {source.repo} has changed")
     return converted.model

@@ -18,8 +18,8 @@ What `vtok.load(NAME)` and `--model NAME` take by name. This page is written by 
 
 `photo64` is inside the package ([its page](models/photo64.md)). All others are files of those who trained them. A file is downloaded
 into the hub's cache when it is loaded for the first time. Each time it is compared with the checksum that the hub stated of it, and
-converted in memory; names and shapes of all tensors must be those of the official model. Without a network, a copy of the file works by
-its path:
+converted in memory; names and shapes of all tensors must be those of the official model (a FlexTok's file may hold more, which is left
+out). Without a network, a copy of the file works by its path:
 
 ```
 vtok convert tokenizer_titok_l32.bin -o titok-l32
@@ -28,6 +28,13 @@ vtok encode photo.jpg -o photo.vtok --model titok-l32
 
 `vtok convert` takes files, and folders with a file and `config.json`; official sizes and others; models after the second stage of
 training, and after the first with `--proxy` and the file of a MaskGIT-VQGAN. No code in a file is run.
+
+FlexTok needs diffusers (`pip install "vtok[models]"`). What its tensors do not say is read from `config.json`, or else from the header of
+the file; where neither says it, it is what is reported of the official models: levels (8, 8, 8, 5, 5, 5), `max_timestep` 1000,
+`scaling_factor` 0.18215, heads of 64. A configuration that asks for what vtok does not compute is refused. Converted models decode in 20
+steps with guidance 7.5 ("apg"), as their authors advise, and encode the most probable latents of the autoencoder, where the published code
+draws them: so a picture has the same tokens each time. The autoencoders of FlexTok alone, `EPFL-VILAB/flextok_vae_c4`, `_c8` and `_c16`,
+are in diffusers' layout, which `vtok cache-latents --autoencoder` takes.
 
 The files were not at hand when this was written: no checksum is known beforehand, and no commit, so the hub's `main` is taken. What
 vtok computes was compared with the published code activation by activation, on small models, not with these weights.
@@ -44,6 +51,7 @@ better.
 - One-D-Piece: with all 256 tokens.
 - TA-TiTok: with the caption "A photo of a CLASS." for each picture.
 - MaskGIT-VQGAN: as an author of TiTok quotes it.
+- FlexTok: with 32 of 256 tokens, from a table that compares methods; of `flextok_d18_d28.dfn` no figure is known.
 """
 _HEAD = ("name", "family", "tokens", "codebook", "values", "published rFID", "paper", "hub id and file", "licence")
 

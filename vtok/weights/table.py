@@ -35,11 +35,13 @@ class Upstream:
         repo: `organisation/name` on the hub.
         file: path inside it.
         revision: branch, tag or commit; None for what the hub's `main` is at the time.
+        configured: whether a `config.json` may lie beside the file that says what tensors do not; both then lie in no folder.
     """
 
     repo: str
     file: str
     revision: str | None = None
+    configured: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,21 @@ def _one_d_piece(size: str, rfid: float, num_values: int, *, terms: str) -> Weig
     )
 
 
+def _flextok(tag: str, official: str, rfid: float | None, num_values: int) -> Weights:
+    return Weights(
+        f"flextok_{tag}",
+        family="flextok",
+        source=Upstream(f"EPFL-VILAB/flextok_{tag.replace('.', '_')}", "model.safetensors", configured=True),
+        licence="LicenseRef-Apple-ML-Research",
+        official=official,
+        paper="2502.13967",
+        rfid=rfid,
+        num_values=num_values,
+        note="" if rfid is None else f"{official}, its rFID with 32 of its 256 tokens",
+        terms="Apple's research licence (LICENSE_WEIGHTS beside the code): non-commercial research only; their hub page was not seen",
+    )
+
+
 _AS_S256 = f"their hub page was not seen, the licence is that of the page of S-256; {RESEARCH}"
 
 TABLE: dict[str, Weights] = {
@@ -166,6 +183,10 @@ TABLE: dict[str, Weights] = {
         _tatitok("bl32_vae", "TA-TiTok-BL-32 VAE", 1.53, 390_202_484, family="tatitok_vae"),
         _tatitok("bl64_vae", "TA-TiTok-BL-64 VAE", 1.47, 390_284_404, family="tatitok_vae"),
         _tatitok("sl128_vae", "TA-TiTok-SL-128 VAE", 0.90, 330_275_188, family="tatitok_vae"),
+        _flextok("d12_d12.in1k", "FlexTok d12-d12", 4.20, 341_651_737),
+        _flextok("d18_d18.in1k", "FlexTok d18-d18", 1.61, 949_734_553),
+        _flextok("d18_d28.in1k", "FlexTok d18-d28", 1.45, 2_540_882_841),
+        _flextok("d18_d28.dfn", "FlexTok d18-d28", None, 2_540_882_841),
         Weights(
             "maskgit_vqgan.imagenet",
             family="maskgit_vqgan",

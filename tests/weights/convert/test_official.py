@@ -32,6 +32,9 @@ KEYS = {  # the files beside the checkout that list names and shapes
     "TA-TiTok-BL-32 VAE": "tatitok_bl32_vae",
     "TA-TiTok-BL-64 VAE": "tatitok_bl64_vae",
     "TA-TiTok-SL-128 VAE": "tatitok_sl128_vae",
+    "FlexTok d12-d12": "flextok_d12-d12",
+    "FlexTok d18-d18": "flextok_d18-d18",
+    "FlexTok d18-d28": "flextok_d18-d28",
 }
 FIRST_STAGES = [name for name, (kind, _) in OFFICIAL.items() if kind in ("titok", "one_d_piece")]
 ROWS = [row for row in TABLE.values() if isinstance(row.source, Upstream)]
@@ -80,11 +83,24 @@ def test_a_row_of_the_table_has_the_family_and_the_number_of_values(row: Weights
     kind, config = OFFICIAL[row.official or ""]
     assert row.family == kind
     with torch.device("meta"):
-        assert row.num_values == sum(value.numel() for value in family(kind)(config).state_dict().values())
+        assert row.num_values == sum(value.numel() for value in to_upstream(family(kind)(config)).values())
 
 
-def test_each_official_model_is_in_the_table_once() -> None:
-    assert sorted(row.official or "" for row in ROWS) == sorted(OFFICIAL)
+def test_the_parts_of_the_flextoks_have_the_published_numbers_of_values() -> None:
+    published = {  # encoder, decoder, and the autoencoder that all of them have
+        "FlexTok d12-d12": (85_382_406, 172_448_320),
+        "FlexTok d18-d18": (287_326_086, 578_587_456),
+        "FlexTok d18-d28": (287_326_086, 2_169_735_744),
+    }
+    for name, (encoder, decoder) in published.items():
+        with torch.device("meta"):
+            state = to_upstream(family("flextok")(OFFICIAL[name][1]))
+        counts = {"encoder.": encoder, "decoder.": decoder, "vae.": 83_821_011}
+        assert {part: sum(value.numel() for key, value in state.items() if key.startswith(part)) for part in counts} == counts
+
+
+def test_each_official_model_is_in_the_table_once_but_one_that_was_trained_on_two_data_sets() -> None:
+    assert sorted(row.official or "" for row in ROWS) == sorted([*OFFICIAL, "FlexTok d18-d28"])
 
 
 def test_official_models_differ() -> None:

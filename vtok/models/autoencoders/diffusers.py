@@ -15,7 +15,7 @@ from vtok.models.autoencoders.windows import in_windows
 ARCHITECTURES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderDC")
 TILED_ABOVE = 1024  # pixels a side; larger pictures go through the model in parts, so that memory is bounded
 _REFUSALS = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError)  # the library checks little itself
-_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # as many published files name it
+OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # as many published files name it
 
 
 class DiffusersAutoencoder(Autoencoder):
@@ -169,8 +169,8 @@ def _cells_seen(config: Mapping[str, Any]) -> int:
 def _renamed(name: str) -> str:
     place, _, end = name.rpartition(".")
     block, _, layer = place.rpartition(".")
-    known = ".attentions." in name and layer in _OLD_ATTENTION
-    return f"{block}.{_OLD_ATTENTION[layer]}.{end}" if known else name
+    known = ".attentions." in name and layer in OLD_ATTENTION
+    return f"{block}.{OLD_ATTENTION[layer]}.{end}" if known else name
 
 
 def _line(error: Exception) -> str:

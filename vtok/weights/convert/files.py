@@ -1,5 +1,6 @@
 """Files of upstream's weights: a table of tensors, or a folder with one and the configuration."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,13 +8,19 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vtok.data.files import shown_name
 from vtok.data.tensor_file import read_tensors
 from vtok.errors import WeightsError
 from vtok.tokenizers.folder import CONFIG_FILE, TENSOR_FILE
 from vtok.tokenizers.pretrained import Pretrained
-from vtok.weights.convert.titok import Hints
+from vtok.weights.convert.flextok import is_flextok
+from vtok.weights.convert.flextok_tree import FlextokTree, read_config, read_header
+from vtok.weights.convert.header import tensor_names
+from vtok.weights.convert.names import listed
 from vtok.weights.convert.tree import Tree, read_tree, whose
 from vtok.weights.convert.upstream import Recognised, build, recognise
+
+log = logging.getLogger(__name__)
 
 TORCH_FILE = "pytorch_model.bin"
 EXTENSIONS = (".safetensors", ".bin", ".pt", ".pth")
@@ -26,26 +33,24 @@ class Checkpoint:
     Args:
         file: with the tensors.
         state: those by name.
-        tree: what the configuration beside them says; None where there is none.
+        tree: what the configuration says that came with them; None where there is none.
+        told_by: the file that it is in.
     """
 
     file: Path
     state: dict[str, Tensor]
-    tree: Tree | None
-
-    @property
-    def hints(self) -> Hints:
-        """What the tensors do not say."""
-        return Hints() if self.tree is None else self.tree.hints
+    tree: Tree | FlextokTree | None
+    told_by: Path
 
 
 @dataclass(frozen=True, eq=False)
 class Converted:
-    """A model, what its tensors were recognised as, and the file that they are from."""
+    """A model, what its tensors were recognised as, the file that they are from, and names of those in it that the model does not need."""
 
     model: Pretrained
     found: Recognised
     file: Path
+    extra: tuple[str, ...]
 
 
 def is_upstream(path: Path) -> bool:
@@ -53,25 +58,28 @@ def is_upstream(path: Path) -> bool:
     if path.is_file():
         return True
     owner = whose(path / CONFIG_FILE)
-    return owner == "upstream" or (owner == "nobody" and not (path / CONFIG_FILE).exists() and (path / TORCH_FILE).is_file())
+    if owner != "nobody":
+        return owner == "upstream"
+    return (not (path / CONFIG_FILE).exists() and (path / TORCH_FILE).is_file()) or is_flextok(tensor_names(path / TENSOR_FILE))
 
 
 def read_upstream(path: Path) -> Checkpoint:
     """Read a file, or a folder with `model.safetensors` or `pytorch_model.bin`, and `config.json` where there is one.
 
+    Of a FlexTok the configuration is read from a `config.json` beside the file too, and otherwise from the header of the file.
+
     Raises:
         WeightsError: there is none, it cannot be read, or it is a vtok model already; the message names the file.
     """
     if path.is_dir():
-        file, config = _tensor_file(path), path / CONFIG_FILE
-        return Checkpoint(file, read_tensors(file), read_tree(config) if config.exists() else None)
+        return _read(_tensor_file(path), in_folder=True)
     if not path.is_file():
         raise WeightsError(f"{path}: no such file or folder")
     if path.suffix not in EXTENSIONS:
         raise WeightsError(f"{path}: no file of weights; their names end in {', '.join(EXTENSIONS)}")
     if path.name == TENSOR_FILE:
         _refuse_ours(path.parent)
-    return Checkpoint(path, read_tensors(path), None)
+    return _read(path, in_folder=False)
 
 
 def load_upstream(path: Path, *, proxy: Path | None = None) -> Converted:
@@ -87,12 +95,24 @@ def load_upstream(path: Path, *, proxy: Path | None = None) -> Converted:
     read = read_upstream(path)
     pixels = None if proxy is None else _read_proxy(proxy)
     with _naming(read.file):
-        found = recognise(read.state, proxy=pixels, hints=read.hints)
+        found = recognise(read.state, proxy=pixels, hints=None if read.tree is None else read.tree.hints)
     if read.tree is not None:
-        with _naming(path / CONFIG_FILE):
+        with _naming(read.told_by):
             read.tree.check(found)
     with _naming(read.file):
-        return Converted(build(read.state, found, proxy=pixels), found, read.file)
+        model, extra = build(read.state, found, proxy=pixels)
+    if extra:
+        log.info("%s: left out what %s does not need: %s", read.file, found.name, shown_name(listed(extra)))
+    return Converted(model, found, read.file, extra)
+
+
+def _read(file: Path, *, in_folder: bool) -> Checkpoint:
+    """A file, and what is told of it: by the `config.json` of its folder, of a FlexTok also by one that lies there, or by the header."""
+    state, config = read_tensors(file), file.parent / CONFIG_FILE
+    if is_flextok(state):
+        told = read_config(config) if in_folder or whose(config) == "upstream" else None
+        return Checkpoint(file, state, read_header(file), file) if told is None else Checkpoint(file, state, told, config)
+    return Checkpoint(file, state, read_tree(config) if in_folder and config.exists() else None, config)
 
 
 def _read_proxy(path: Path) -> dict[str, Tensor]:

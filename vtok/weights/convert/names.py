@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -29,31 +30,39 @@ class Rule:
         theirs: what a name begins with, `#` standing for a number.
         ours: likewise, with as many `#`.
         shape: of the tensor.
+        part: which of so many tensors of upstream's, of equal shapes and counted from 0, one of ours is a stack of along its first axis.
     """
 
     theirs: str
     ours: str
     shape: Shape = SAME
-
-
-def rename(name: str, rules: Sequence[Rule], *, to_ours: bool) -> tuple[str, Shape] | None:
-    """The other side's name by the first rule that fits, and how the shape differs; None where no rule fits."""
-    for rule in rules:
-        before, after = (rule.theirs, rule.ours) if to_ours else (rule.ours, rule.theirs)
-        found = re.match(re.escape(before).replace(r"\#", r"(\d+)") + ("" if before.endswith(".") else "$"), name)
-        if found:
-            return after.replace("#", "{}").format(*found.groups()) + name[found.end() :], rule.shape
-    return None
+    part: tuple[int, int] = (0, 1)
 
 
 def to_ours(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, Tensor]:
-    """Upstream's tensors under our names, in our shapes; what no rule knows is left out."""
-    return _renamed(state, rules, to_ours=True)
+    """Upstream's tensors under our names, in our shapes; what no rule knows is left out, and so is a stack of which a part is missing."""
+    parts: dict[str, dict[int, Tensor]] = {}
+    wanted: dict[str, int] = {}
+    for name, value in state.items():
+        for rule in rules:
+            if (renamed := _renamed(name, rule.theirs, rule.ours)) is not None:
+                number, wanted[renamed] = rule.part
+                parts.setdefault(renamed, {})[number] = rule.shape.ours(value)
+                break
+    return {name: _stacked(found) for name, found in parts.items() if len(found) == wanted[name]}
 
 
 def to_theirs(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, Tensor]:
     """The inverse of `to_ours`."""
-    return _renamed(state, rules, to_ours=False)
+    found = {}
+    for name, value in state.items():
+        for rule in rules:
+            if (renamed := _renamed(name, rule.ours, rule.theirs)) is not None:
+                number, count = rule.part
+                found[renamed] = rule.shape.theirs(value if count == 1 else value.chunk(count)[number].clone())
+                if number + 1 == count:
+                    break
+    return found
 
 
 def listed(names: Iterable[str]) -> str:
@@ -62,6 +71,11 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")
 
 
-def _renamed(state: Mapping[str, Tensor], rules: Sequence[Rule], *, to_ours: bool) -> dict[str, Tensor]:
-    pairs = ((rename(name, rules, to_ours=to_ours), value) for name, value in state.items())
-    return {known[0]: (known[1].ours if to_ours else known[1].theirs)(value) for known, value in pairs if known is not None}
+def _renamed(name: str, before: str, after: str) -> str | None:
+    """The name with what it begins with exchanged, None where it begins otherwise."""
+    found = re.match(re.escape(before).replace(r"\#", r"(\d+)") + ("" if before.endswith(".") else "$"), name)
+    return None if found is None else after.replace("#", "{}").format(*found.groups()) + name[found.end() :]
+
+
+def _stacked(parts: Mapping[int, Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat([parts[number] for number in sorted(parts)])

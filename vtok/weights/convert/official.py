@@ -1,13 +1,16 @@
-"""The sizes of the official models of the TiTok line, by the names that their papers give them."""
+"""The sizes of the official models of the TiTok line and of FlexTok, by the names that their papers give them."""
 
 from pydantic import BaseModel
 
 from vtok.models.latent_token_encoder import VitConfig
 from vtok.models.quantizers.config import VqConfig
+from vtok.models.transformer import TransformerConfig
+from vtok.tokenizers.flextok import FlextokConfig
 from vtok.tokenizers.maskgit_vqgan import MaskgitVqganConfig
 from vtok.tokenizers.tatitok import TaTitokConfig, TaTitokVaeConfig
 from vtok.tokenizers.titok import PixelTitokConfig, TitokConfig
 from vtok.tokenizers.titok_vae import TitokVaeConfig
+from vtok.weights.convert.flextok import HEAD_WIDTH, FlextokHints, autoencoder_of, by_tensors
 
 SMALL, BASE, LARGE = VitConfig(dim=512, depth=8, heads=8), VitConfig(dim=768, depth=12, heads=12), VitConfig(dim=1024, depth=24, heads=16)
 
@@ -22,6 +25,13 @@ def _two_stage(size: VitConfig, num_tokens: int) -> TitokConfig:
 
 def _vq8k(num_tokens: int) -> VqConfig:
     return VqConfig(num_tokens=num_tokens, dim=64, codebook_size=8192)
+
+
+def _flextok(encoder: int, decoder: int) -> FlextokConfig:
+    """Of these depths; a head is added with each block."""
+    encoder_size, decoder_size = (TransformerConfig(dim=HEAD_WIDTH * depth, depth=depth, heads=depth) for depth in (encoder, decoder))
+    autoencoder = autoencoder_of([128, 256, 512, 512], 2, channels=16, scaling_factor=FlextokHints.scaling_factor)
+    return FlextokConfig(encoder=encoder_size, decoder=decoder_size, max_time=FlextokHints.max_time, autoencoder=autoencoder)
 
 
 OFFICIAL: dict[str, tuple[str, BaseModel]] = {
@@ -44,13 +54,16 @@ OFFICIAL: dict[str, tuple[str, BaseModel]] = {
     "TA-TiTok-BL-32 VAE": ("tatitok_vae", TaTitokVaeConfig(**_pair(BASE, LARGE), num_tokens=32)),
     "TA-TiTok-BL-64 VAE": ("tatitok_vae", TaTitokVaeConfig(**_pair(BASE, LARGE), num_tokens=64)),
     "TA-TiTok-SL-128 VAE": ("tatitok_vae", TaTitokVaeConfig(**_pair(SMALL, LARGE), num_tokens=128)),
+    "FlexTok d12-d12": ("flextok", _flextok(12, 12)),
+    "FlexTok d18-d18": ("flextok", _flextok(18, 18)),
+    "FlexTok d18-d28": ("flextok", _flextok(18, 28)),
 }
 
 
 def official_name(family: str, config: BaseModel) -> str | None:
     """The official model of a family and sizes; that of the second stage, with a word for it, of a first one."""
     first_stage = family.endswith("_proxy")
-    wanted = (family.removesuffix("_proxy"), config)
+    wanted = (family.removesuffix("_proxy"), by_tensors(config) if isinstance(config, FlextokConfig) else config)
     for name, own in OFFICIAL.items():
         if own == wanted:
             return f"{name}, first stage" if first_stage else name

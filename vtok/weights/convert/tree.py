@@ -1,4 +1,4 @@
-"""The `config.json` that upstream's repositories store beside their weights: what it says, and whether the tensors agree."""
+"""The `config.json` that the TiTok line's repositories store beside their weights: what it says, and whether the tensors agree."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -86,17 +86,23 @@ class _Outline(BaseModel):
 
     vtok: Any = None
     model: Any = None
+    encoder: Any = None
+    config: Any = None
+
+    @property
+    def is_flextok(self) -> bool:
+        return self.encoder is not None or (isinstance(self.config, dict) and "encoder" in self.config)
 
 
 def whose(config: Path) -> Literal["vtok", "upstream", "nobody"]:
     """Whose model a `config.json` belongs to; nobody's where the file is missing, too large, or says nothing."""
     try:
-        outline = _Outline.model_validate_json(_read(config))
+        outline = _Outline.model_validate_json(read_bytes(config))
     except (WeightsError, ValidationError):
         return "nobody"
     if outline.vtok is not None:
         return "vtok"
-    return "nobody" if outline.model is None else "upstream"
+    return "upstream" if outline.model is not None or outline.is_flextok else "nobody"
 
 
 def read_tree(config: Path) -> Tree:
@@ -106,14 +112,19 @@ def read_tree(config: Path) -> Tree:
         WeightsError: it cannot be read, has more than 1 MB, or holds something else; the message names file and key.
     """
     try:
-        return Tree.model_validate_json(_read(config))
+        return Tree.model_validate_json(read_bytes(config))
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         key = ".".join(map(str, fault["loc"]))
         raise WeightsError(f"{config}: {f'{key}: ' if key else ''}{fault['msg']}") from None
 
 
-def _read(config: Path) -> bytes:
+def read_bytes(config: Path) -> bytes:
+    """Of a configuration.
+
+    Raises:
+        WeightsError: it cannot be read, or has more than 1 MB.
+    """
     try:
         with config.open("rb") as file:
             data = file.read(MAX_CONFIG_BYTES + 1)

@@ -7,15 +7,19 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from vtok.errors import WeightsError
+from vtok.errors import ConfigError, WeightsError
+from vtok.models.quantizers.config import build as build_quantizer
+from vtok.tokenizers.flextok import FlextokConfig
 from vtok.tokenizers.pretrained import Pretrained
 from vtok.tokenizers.registry import family
-from vtok.weights.convert import maskgit_vqgan, titok
+from vtok.weights.convert import flextok, maskgit_vqgan, titok
+from vtok.weights.convert.flextok import FlextokHints
 from vtok.weights.convert.names import Rule, listed, to_ours, to_theirs
 from vtok.weights.convert.official import official_name
 from vtok.weights.convert.titok import Hints
 
 LEFT_OUT = frozenset({"quantize.embed_prob"})  # a running mean of clustered training, of no use after it
+TOLERANT = frozenset({"flextok"})  # families whose files may hold more, such as a head that only training needs
 _FIRST_STAGE = "is a TiTok or One-D-Piece in its first stage, which names codes of a MaskGIT-VQGAN"
 
 
@@ -44,36 +48,42 @@ class Recognised:
         return self.official or f"{self.family} of no official size"
 
 
-def recognise(state: Mapping[str, Tensor], *, proxy: Mapping[str, Tensor] | None = None, hints: Hints = Hints()) -> Recognised:  # noqa: B008
+def recognise(
+    state: Mapping[str, Tensor], *, proxy: Mapping[str, Tensor] | None = None, hints: Hints | FlextokHints | None = None
+) -> Recognised:
     """Tell what upstream's tensors are.
 
     Args:
         state: upstream's tensors by name.
         proxy: those of the MaskGIT-VQGAN, for a TiTok in its first stage, which has none of them.
-        hints: what tensors do not say.
+        hints: what tensors do not say. Those of another kind of model say nothing.
 
     Raises:
         WeightsError: nothing that is known here, or tensors are missing that tell of sizes, or a proxy is missing or too much.
     """
     try:
         if titok.is_titok(state):
-            return _titok(state, proxy, hints)
+            return _titok(state, proxy, hints if isinstance(hints, Hints) else Hints())
         if maskgit_vqgan.is_maskgit_vqgan(state):
             _refuse(proxy)
             config = family("maskgit_vqgan").Config(**maskgit_vqgan.sizes(state).model_dump())
             return Recognised("maskgit_vqgan", config, maskgit_vqgan.RULES)
+        if flextok.is_flextok(state):
+            _refuse(proxy)
+            own = hints if isinstance(hints, FlextokHints) else FlextokHints()
+            return Recognised("flextok", flextok.sizes(state, own), flextok.rules(state, own))
     except KeyError as error:
         raise WeightsError(f"lacks the tensor {error.args[0]}") from None
     except (ValueError, IndexError) as error:
         raise WeightsError(f"has tensors of sizes that no model has ({' '.join(str(error).split())[:200]})") from None
-    raise WeightsError(f"is no TiTok, One-D-Piece, TA-TiTok or MaskGIT-VQGAN; its tensors are {listed(state) or 'none'}")
+    raise WeightsError(f"is no TiTok, One-D-Piece, TA-TiTok, MaskGIT-VQGAN or FlexTok; its tensors are {listed(state) or 'none'}")
 
 
 def from_upstream(
     state: Mapping[str, Tensor],
     *,
     proxy: Mapping[str, Tensor] | None = None,
-    hints: Hints = Hints(),  # noqa: B008 - frozen
+    hints: Hints | FlextokHints | None = None,
 ) -> Pretrained:
     """A model with upstream's weights, in eval mode and without gradients.
 
@@ -83,22 +93,27 @@ def from_upstream(
     Raises:
         WeightsError: nothing that is known here; or missing, unknown, misshapen or not finite tensors, which the message names.
     """
-    return build(state, recognise(state, proxy=proxy, hints=hints), proxy=proxy)
+    return build(state, recognise(state, proxy=proxy, hints=hints), proxy=proxy)[0]
 
 
-def build(state: Mapping[str, Tensor], found: Recognised, *, proxy: Mapping[str, Tensor] | None = None) -> Pretrained:
-    """`from_upstream` of tensors that were recognised as `found`.
+def build(
+    state: Mapping[str, Tensor], found: Recognised, *, proxy: Mapping[str, Tensor] | None = None
+) -> tuple[Pretrained, tuple[str, ...]]:
+    """`from_upstream` of tensors that were recognised as `found`, and the names of those that the model has no use for.
 
     Raises:
         WeightsError: missing, unknown, misshapen or not finite tensors.
     """
     whole = {name: value for name, value in state.items() if name not in LEFT_OUT} | ({} if proxy is None else _pixel_parts(proxy))
-    with torch.device("meta"):
-        model = family(found.family)(found.config)
-    _check(whole, to_theirs(model.state_dict(), found.rules))
-    model.load_state_dict(to_ours(_apart(whole), found.rules), assign=True)
+    model = _empty(found)
+    expected = to_theirs(model.state_dict(), found.rules)
+    extra = whole.keys() - expected.keys() if found.family in TOLERANT else frozenset()
+    whole = {name: value for name, value in whole.items() if name not in extra}
+    _check(whole, expected)
+    of_itself = {name: value for name, value in model.state_dict().items() if not value.is_meta}
+    model.load_state_dict(of_itself | to_ours(_apart(whole), found.rules), assign=True)
     model.after_load()
-    return model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False), tuple(sorted(extra))
 
 
 def to_upstream(model: Pretrained) -> dict[str, Tensor]:
@@ -108,6 +123,18 @@ def to_upstream(model: Pretrained) -> dict[str, Tensor]:
         WeightsError: a family that upstream does not have.
     """
     return to_theirs(model.state_dict(), _rules_of(model.family))
+
+
+def _empty(found: Recognised) -> Pretrained:
+    """The model without its tensors, but with those that upstream does not store."""
+    try:
+        with torch.device("meta"):
+            model = family(found.family)(found.config)
+        if isinstance(found.config, FlextokConfig):
+            model.quantizer = build_quantizer(found.config.quantizer)
+    except ConfigError as error:
+        raise WeightsError(f"has sizes that no model has ({error})") from None
+    return model
 
 
 def _titok(state: Mapping[str, Tensor], proxy: Mapping[str, Tensor] | None, hints: Hints) -> Recognised:
@@ -142,6 +169,8 @@ def _rules_of(name: str) -> tuple[Rule, ...]:
             return tuple(rule for rule in titok.rules(two_stage=True) if rule not in titok.PIXEL_RULES)
         case "titok_pixel" | "titok_vae" | "tatitok" | "tatitok_vae":
             return titok.rules(two_stage=False)
+        case "flextok":
+            return flextok.RULES
     raise WeightsError(f"no upstream repository has the family {name}")
 
 

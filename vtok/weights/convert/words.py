@@ -1,12 +1,16 @@
 """What a converted model is, in words: its sizes in a line, and the card of its folder."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Any
 
+from vtok.data.files import shown_name
+from vtok.models.quantizers.config import FsqConfig
 from vtok.tokenizers.maskgit_vqgan import MaskgitVqganConfig
 from vtok.tokenizers.titok_vae import TitokVaeConfig
 from vtok.weights.convert.files import Converted
+from vtok.weights.convert.names import listed
 from vtok.weights.convert.upstream import Recognised
 from vtok.weights.table import TABLE, Upstream
 
@@ -23,7 +27,7 @@ library_name: vtok
 {name}, converted for vtok.
 
 - *Sizes*: {sizes}.
-- *From*: `{file}`, SHA-256 `{sha256}`.
+- *From*: `{file}`, SHA-256 `{sha256}`{left_out}.
 - *Licence*: {licence}
 - *Intended use, training data, metrics and limits*: {about}
 
@@ -56,6 +60,8 @@ def string_of(config: Any) -> StringSizes:
         return StringSizes((config.image_size // config.downsample) ** 2, config.codebook_size, config.latent_dim)
     if isinstance(config, TitokVaeConfig):
         return StringSizes(config.num_tokens, None, config.dim)
+    if isinstance(config.quantizer, FsqConfig):
+        return StringSizes(config.quantizer.num_tokens, math.prod(config.quantizer.levels), len(config.quantizer.levels))
     return StringSizes(config.quantizer.num_tokens, config.quantizer.codebook_size, config.quantizer.dim)
 
 
@@ -72,18 +78,25 @@ def sizes_in_words(found: Recognised) -> str:
     return f"{networks}; {string.num_tokens:,} {kind} of {string.dim} numbers; {config.image_size} x {config.image_size} pixels"
 
 
+def left_out_in_words(converted: Converted) -> str:
+    """`; left out 2 tensors that the model does not need (a, b)`, nothing where there are none."""
+    number = len(converted.extra)
+    names = shown_name(listed(converted.extra))
+    return f"; left out {number} tensor{'s'[: number > 1]} that the model does not need ({names})" if number else ""
+
+
 def card_of(converted: Converted, title: str) -> str:
     """The `README.md` of a converted model: what it is, which file it is from, and where its licence is to be looked up."""
     found = converted.found
     with converted.file.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     header, licence, about = "", _UNKNOWN, "not stated."
-    row = next((row for row in TABLE.values() if row.official is not None and row.official == found.official), None)
-    if row is not None and isinstance(row.source, Upstream):
-        place = f"https://huggingface.co/{row.source.repo}"
-        header = f"license: {row.licence.lower()}\n"
-        licence = f"{row.licence} if these are the published weights, which sizes do not prove. {_told(row.terms)} Look it up at {place}."
-        about = f"see {place} and https://arxiv.org/abs/{row.paper}."
+    rows = {row.source.repo: row for row in TABLE.values() if isinstance(row.source, Upstream) and row.official == found.official}
+    if rows:
+        row, places = next(iter(rows.values())), " or ".join(f"https://huggingface.co/{repo}" for repo in rows)
+        header = f"{_licence_header(row.licence)}\n"
+        licence = f"{row.licence} if these are the published weights, which sizes do not prove. {_told(row.terms)} Look it up at {places}."
+        about = f"see {places} and https://arxiv.org/abs/{row.paper}."
     return _CARD.format(
         header=header,
         title=title,
@@ -91,6 +104,7 @@ def card_of(converted: Converted, title: str) -> str:
         sizes=sizes_in_words(found),
         file=converted.file.name,
         sha256=sha256,
+        left_out=left_out_in_words(converted),
         licence=licence,
         about=about,
     )
@@ -98,3 +112,9 @@ def card_of(converted: Converted, title: str) -> str:
 
 def _told(terms: str) -> str:
     return f"Known of them here: {terms}."
+
+
+def _licence_header(licence: str) -> str:
+    """Of the card, which has other names for what is no SPDX licence."""
+    own = licence.removeprefix("LicenseRef-")
+    return f"license: {licence.lower()}" if own == licence else f"license: other\nlicense_name: {own.lower()}"
