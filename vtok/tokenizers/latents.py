@@ -186,7 +186,7 @@ class LatentTokenizer(Pretrained, ABC):
         shared = self.decoded_overlap(overlap)
         options.check_pictures(count_pictures(len(latents), rows, cols))
         parts = [
-            self.decode(latents[run], options.of_tiles(run.start, run.stop, rows * cols))
+            self.decode(latents[run], options.of_tiles(run.start, run.stop, rows * cols).of_part(run.start, run.stop, len(latents)))
             for run in runs(len(latents), self.spec.output_size)
         ]
         tiles = torch.cat(parts)

@@ -78,15 +78,15 @@ class FlowDecoder(nn.Module):
         """
         if dropped is not None:
             lengths = lengths.masked_fill(dropped, 0)
-        longest = max(1, int(lengths.max()))
+        longest, shortest = _range(lengths)
         tokens = self.registers_in(vectors[:, :longest]) + self.register_positions[:longest]
-        missing = self.num_registers - lengths
-        if not int(missing.max()):
+        if shortest == self.num_registers:
             return Condition(tokens, None)
         rest = self.mask_token.expand(len(tokens), 1, -1)
         if dropped is not None:
             rest = torch.where(dropped[:, None, None], self.null_token, rest)
-        counts = torch.cat([torch.arange(longest, device=lengths.device) < lengths[:, None], missing[:, None]], 1)
+        told = torch.arange(longest, device=lengths.device) < lengths[:, None]
+        counts = torch.cat([told, self.num_registers - lengths[:, None]], 1)
         return Condition(torch.cat([tokens, rest.to(tokens.dtype)], 1), counts.log()[:, None, None])
 
     def no_condition(self, batch_size: int) -> Condition:
@@ -134,6 +134,13 @@ class FlowDecoder(nn.Module):
             return velocity
 
         return under
+
+
+@torch.compiler.disable  # sizes that tensors say would be asked for in the middle of a graph
+def _range(lengths: Tensor) -> tuple[int, int]:
+    """The longest, at least 1, and the shortest."""
+    shortest, longest = lengths.aminmax()
+    return max(1, int(longest)), int(shortest)
 
 
 def _weighted(condition: Condition, num_patches: int) -> Attend:
