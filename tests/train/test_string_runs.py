@@ -1,4 +1,4 @@
-"""Whole runs of small models that make strings of a picture: every smoke recipe a few steps long, stopped and gone on with, in two processes; and, slow, to its end."""
+"""Whole runs of small models that make strings of a picture: a few steps long, stopped and gone on with; and, slow, to their end."""
 
 import os
 import signal

@@ -124,7 +124,7 @@ class Tokenizer(Pretrained, ABC):
     """A family of discrete tokenizers: pictures to strings of tokens and back.
 
     A family sets `family`, `spec`, `decode_options` (the `DecodeOptions` it has) and `sees_neighbours` (whether a tile of a grid comes out
-    otherwise than alone) and `errors_in_pixels` (of `encode_grid_with_errors`), and fills in `latents`, `quantize`, `lookup`,
+    otherwise than alone) and `errors_of_decodes` (of `encode_grid_with_errors`), and fills in `latents`, `quantize`, `lookup`,
     `reconstruct`, `code_state` and `tiny`;
     one that sees across tiles overrides `encode_grid`, `encode_grid_with_errors` and `decode_grid` too. Others may set `default_overlap`.
     """
@@ -132,7 +132,7 @@ class Tokenizer(Pretrained, ABC):
     family: ClassVar[str]
     decode_options: ClassVar[frozenset[str]] = frozenset()
     sees_neighbours: ClassVar[bool] = False
-    errors_in_pixels: ClassVar[bool] = False
+    errors_of_decodes: ClassVar[bool] = False
     spec: TokenSpec
 
     @classmethod
@@ -211,9 +211,10 @@ class Tokenizer(Pretrained, ABC):
         """Strings to pictures (B, 3, *output_size) float in [0, 1].
 
         Raises:
-            ValueError: tokens of another spec, or ids that no codebook has.
+            ValueError: tokens of another spec, ids that no codebook has, or texts or seeds of another number of strings.
             UnsupportedError: an option that this family does not have.
         """
+        options.check_pictures(len(tokens))
         self._check_decode(tokens, options)
         vectors = self.lookup(tokens.ids, tokens.lengths)
         return self.reconstruct(vectors, tokens.lengths, options).pictures.clamp(0, 1)
@@ -241,7 +242,7 @@ class Tokenizer(Pretrained, ABC):
 
         Returns:
             tokens, and errors (B * rows * cols, 1 + len(prefix_lengths)) float32: the squared error of no token and of each
-            decodable prefix, in the latents or, with `errors_in_pixels`, in the pixels, on one scale for all tiles.
+            decodable prefix, in the latents or, with `errors_of_decodes`, in what prefixes decode to, on one scale for all tiles.
         """
         self._check_grid(images, overlap)
         ids, errors = [], []

@@ -71,7 +71,7 @@ class FlextokSizes(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     image_size: int = Field(256, ge=4, le=4096)
-    patch_size: int = Field(2, ge=1, le=1024)
+    patch_size: int = Field(2, ge=1, le=64)
     quantizer: FsqConfig = FsqConfig(num_tokens=256, levels=(8, 8, 8, 5, 5, 5))
     encoder: TransformerConfig = TransformerConfig(dim=768, depth=12, heads=12)
     decoder: TransformerConfig = TransformerConfig(dim=768, depth=12, heads=12)
@@ -109,6 +109,7 @@ class FlextokTokenizer(Tokenizer):
 
     family = "flextok"
     Config = FlextokConfig
+    errors_of_decodes = True
     decode_options = frozenset({"steps", "solver", "guidance", "guidance_rule", "seed"})
 
     def __init__(self, config: FlextokConfig):
@@ -207,7 +208,7 @@ class FlextokTokenizer(Tokenizer):
         own = self.config.sampling
         scale = own.guidance if options.guidance is None else options.guidance
         times = time_grid(options.steps or own.steps, shift=own.shift)
-        under = self.decoder.at_times(times)
+        under = self.decoder.at_times(times[:-1])
         told, untold = under(self.decoder.condition(vectors, lengths)), under(self.decoder.no_condition(len(vectors)))
         velocity = guided(told, untold, scale=lambda _: scale, rule=RULES[options.guidance_rule or own.guidance_rule]())
 

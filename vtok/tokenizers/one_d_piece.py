@@ -15,7 +15,7 @@ class OneDPiece(Titok):
     """Nested strings; a prefix is decoded from a shorter sequence."""
 
     family = "one_d_piece"
-    errors_in_pixels = True
+    errors_of_decodes = True
 
     def _prefix_lengths(self, num_tokens: int) -> tuple[int, ...]:
         return tuple(range(1, num_tokens + 1))

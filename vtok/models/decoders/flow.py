@@ -20,6 +20,8 @@ from vtok.models.linear import Linear
 from vtok.models.patch_map import from_patches, sine_positions, to_patches
 from vtok.models.transformer import TransformerConfig
 
+TIMES_AT_ONCE = 64  # of which the modulations are kept: 28 MB for blocks of 768 numbers, 12 of them
+
 
 @dataclass(frozen=True, eq=False)
 class Condition:
@@ -80,7 +82,7 @@ class FlowDecoder(nn.Module):
             lengths = lengths.masked_fill(dropped, 0)
         longest, shortest = _range(lengths)
         tokens = self.registers_in(vectors[:, :longest]) + self.register_positions[:longest]
-        if shortest == self.num_registers:
+        if dropped is None and shortest == self.num_registers:  # in training all parameters take part, whatever was drawn
             return Condition(tokens, None)
         rest = self.mask_token.expand(len(tokens), 1, -1)
         if dropped is not None:
@@ -117,17 +119,25 @@ class FlowDecoder(nn.Module):
         return velocity, x[:, :0] if seen is None else seen
 
     def at_times(self, times: Sequence[float]) -> Callable[[Condition], Velocity]:
-        """What gives a solver the velocity under a condition; what the times say is computed here, once.
+        """What gives a solver the velocity under a condition. What a time says is computed once, that of many times together.
 
         Args:
-            times: all that will be asked for.
+            times: all that will be asked for, in about this order.
         """
-        modulations = self.modulations(torch.tensor(times, dtype=torch.float32, device=self.mask_token.device))
-        of_time = {time: modulations[row] for row, time in enumerate(times)}
+        known: dict[float, Modulations] = {}
+
+        def of_time(time: float) -> Modulations:
+            if time not in known:
+                first = times.index(time)
+                run = times[first : first + TIMES_AT_ONCE]
+                found = self.modulations(torch.tensor(run, dtype=torch.float32, device=self.mask_token.device))
+                known.clear()
+                known.update((own, found[row]) for row, own in enumerate(run))
+            return known[time]
 
         def under(condition: Condition) -> Velocity:
             def velocity(x: Tensor, time: float) -> Tensor:
-                found, _ = self(x, of_time[time], condition)
+                found, _ = self(x, of_time(time), condition)
                 out: Tensor = found.to(x.dtype)
                 return out
 

@@ -68,11 +68,6 @@ TimeDistribution = Annotated[AnyTimes, Field(discriminator="kind"), BeforeValida
 """The type of the setting: `times = "uniform"`, `times = { kind = "mode", scale = 0.25 }`."""
 
 
-def stratified(share: Tensor, indices: Tensor, batch_size: int) -> Tensor:
-    """Draws (B,) from [0, 1), one from each of `batch_size` equal parts of it, which sample `indices` (B,) has."""
-    return (indices.to(share) + share) / batch_size
-
-
 def shifted(times: Tensor, shift: float) -> Tensor:
     """Times pulled toward noise by a shift above 1: a t / (1 + (a - 1) t) (arXiv 2403.03206, section 5.3.2)."""
     return shift * times / (shift * times + (1 - times))  # so that 0, 1 and a shift of 1 come out to the bit

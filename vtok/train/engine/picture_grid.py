@@ -31,7 +31,7 @@ def picture_grid(tokenizer: AnyTokenizer, images: Tensor) -> np.ndarray:
     lengths = shown_lengths(tokenizer.spec)
     columns = [images, *(pictures for _, pictures in prefixes(tokenizer, tokenizer.encode_grid(images), images.shape[2:], lengths))]
     heads = ["original", *(f"{length} token{'s' * (length > 1)}" for length in lengths)]
-    return _sheet([to_eight_bit(column).permute(0, 2, 3, 1).cpu().numpy() for column in columns], heads)
+    return sheet([to_eight_bit(column).permute(0, 2, 3, 1).cpu().numpy() for column in columns], heads)
 
 
 def shown_lengths(spec: TokenSpec | LatentSpec) -> list[int]:
@@ -39,15 +39,15 @@ def shown_lengths(spec: TokenSpec | LatentSpec) -> list[int]:
     return sorted({length for wanted in (*LENGTHS, spec.max_tokens) if (length := spec.round_down(wanted))})
 
 
-def _sheet(columns: Sequence[np.ndarray], heads: Sequence[str]) -> np.ndarray:
-    """Columns of pictures (N, h, w, 3), each under its head."""
+def sheet(columns: Sequence[np.ndarray], heads: Sequence[str]) -> np.ndarray:
+    """Columns of pictures (N, h, w, 3) uint8, each under its head, as one picture (H, W, 3) uint8."""
     rows, height, width = columns[0].shape[:3]
     step = _GAP + max(width, *(math.ceil(ImageFont.load_default().getlength(head)) for head in heads))
-    sheet = Image.new("RGB", (_GAP + len(columns) * step, _HEAD + rows * (height + _GAP)), _PAPER)
-    pen = ImageDraw.Draw(sheet)
+    paper = Image.new("RGB", (_GAP + len(columns) * step, _HEAD + rows * (height + _GAP)), _PAPER)
+    pen = ImageDraw.Draw(paper)
     for k, (column, head) in enumerate(zip(columns, heads, strict=True)):
         left = _GAP + k * step
         pen.text((left, 2), head, fill=_INK)
         for i, picture in enumerate(column):
-            sheet.paste(Image.fromarray(picture), (left, _HEAD + i * (height + _GAP)))
-    return np.asarray(sheet)
+            paper.paste(Image.fromarray(picture), (left, _HEAD + i * (height + _GAP)))
+    return np.asarray(paper)

@@ -44,6 +44,14 @@ class RepresentationLoss(nn.Module):
         self.head = ProjectionHead(dim, self.teacher.num_channels)
         self.config = config
 
+    def begin(self, seed: int) -> None:
+        """Give the head the weights that training begins with."""
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            for layer in self.head.layers:
+                if isinstance(layer, nn.Linear):
+                    layer.reset_parameters()
+
     def forward(self, features: Tensor, images: Tensor) -> Tensor:
         """Features (B, L, D) of a square of patches, and the images (B, 3, H, W) in [0, 1] that they stand for, to a scalar in [-1, 1]."""
         wanted = self.teacher.target(images)[-1]

@@ -96,6 +96,8 @@ class FlextokObjective(StringObjective):
         self.tokenizer = model = cast(FlextokTokenizer, tokenizer)
         self._start = self._autoencoder = None
         beside = [] if self.representation is None else [self.representation]
+        for part in beside:
+            part.begin(seed)
         self.begin_with(model, seed, [model.encoder, model.decoder, *beside])
 
     def latents_digest(self) -> str:
