@@ -107,6 +107,12 @@ def test_pictures_of_a_batch_may_have_a_seed_each(tok: FlextokTokenizer) -> None
         assert apart(together[own], tok.decode(tokens[own], DecodeOptions(seed=seed))[0]) < ROUNDED
 
 
+def test_seeds_of_another_number_of_pictures_are_refused(tok: FlextokTokenizer) -> None:
+    tokens = tok.encode(torch.rand(2, 3, 16, 16))
+    with pytest.raises(ValueError, match="seeds of 3 strings given, 2 are decoded"):
+        tok.decode(tokens, DecodeOptions(seed=[1, 2, 3]))
+
+
 def test_the_same_seed_gives_the_same_picture_and_another_seed_another(tok: FlextokTokenizer) -> None:
     tokens = strings(tok)
     first = tok.decode(tokens, DecodeOptions(seed=1))

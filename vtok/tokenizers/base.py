@@ -211,10 +211,9 @@ class Tokenizer(Pretrained, ABC):
         """Strings to pictures (B, 3, *output_size) float in [0, 1].
 
         Raises:
-            ValueError: tokens of another spec, ids that no codebook has, or texts or seeds of another number of strings.
+            ValueError: tokens of another spec, ids that no codebook has, or options of another number of strings.
             UnsupportedError: an option that this family does not have.
         """
-        options.check_pictures(len(tokens))
         self._check_decode(tokens, options)
         vectors = self.lookup(tokens.ids, tokens.lengths)
         return self.reconstruct(vectors, tokens.lengths, options).pictures.clamp(0, 1)

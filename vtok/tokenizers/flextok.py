@@ -225,9 +225,14 @@ class FlextokTokenizer(Tokenizer):
         Args:
             seed: None is 0.
             places: of each string's tile, in pixels of the source.
+
+        Raises:
+            ValueError: seeds of another number of strings.
         """
         side = self.config.image_size // self.downsample
         seeds = [seed or 0] * len(places) if seed is None or isinstance(seed, int) else seed
+        if len(seeds) != len(places):
+            raise ValueError(f"seeds of {len(seeds)} strings given, {len(places)} are decoded")
         corners = [(top // self.downsample, left // self.downsample) for top, left in places]
         fields = [noise_field(own, self.channels, *corner, side, side) for own, corner in zip(seeds, corners, strict=True)]
         return torch.stack(fields).to(self.decoder.mask_token.device)
