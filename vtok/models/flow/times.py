@@ -59,11 +59,26 @@ class LogitNormalTimes(_Times):
         return torch.where(even, share / (self.uniform_share or 1), torch.sigmoid(self.mean + self.std * normal))
 
 
+class ConstantTimes(_Times):
+    """One time for all draws.
+
+    Args:
+        time: with 1 the decoder never sees anything but noise, so that it learns the mean of the maps that fit the tokens, as a
+            feed-forward decoder trained on the squared error does.
+    """
+
+    kind: Literal["constant"] = "constant"
+    time: float = Field(1.0, ge=0, le=1)
+
+    def at(self, share: Tensor) -> Tensor:
+        return torch.full_like(share, self.time)
+
+
 def _from_name(value: object) -> object:
     return {"kind": value} if isinstance(value, str) else value
 
 
-AnyTimes = UniformTimes | ModeTimes | LogitNormalTimes
+AnyTimes = UniformTimes | ModeTimes | LogitNormalTimes | ConstantTimes
 TimeDistribution = Annotated[AnyTimes, Field(discriminator="kind"), BeforeValidator(_from_name)]
 """The type of the setting: `times = "uniform"`, `times = { kind = "mode", scale = 0.25 }`."""
 

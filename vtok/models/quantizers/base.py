@@ -1,10 +1,15 @@
 """The contract of every quantizer: latents to vectors and ids, and ids back to vectors."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from vtok.models.quantizers.vq import VectorQuantizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,7 +19,7 @@ class Quantized:
     Args:
         vectors: (B, N, D) float32 quantised latents, differentiable where the mechanism is.
         ids: (B, P, K) int64, P positions of K sub-tokens.
-        losses: auxiliary losses by name, scalars.
+        losses: auxiliary losses by name, scalars, unweighted. Those that cost much are left out in eval mode.
     """
 
     vectors: Tensor
@@ -27,14 +32,27 @@ class Quantizer(nn.Module, ABC):
 
     dim: int  # D
     codebook_sizes: tuple[int, ...]
+    loss_weights: ClassVar[Mapping[str, float]] = {}  # of each loss that `forward` may return, as published
 
     def num_positions(self, num_latents: int) -> int:
         """Positions P of the string that `num_latents` latents become; more than `num_latents` when multi-scale."""
         return num_latents
 
+    def prefix_lengths(self, num_latents: int) -> tuple[int, ...]:
+        """Lengths that `lookup` takes: every one, or the ends of scales."""
+        return tuple(range(1, self.num_positions(num_latents) + 1))
+
     def first_positions(self, num_latents: int) -> Tensor:
         """(N * D,) int64: the first position that says something of each number of the flattened vectors."""
         return torch.arange(num_latents).repeat_interleave(self.dim)
+
+    def tables(self) -> Sequence["VectorQuantizer"]:
+        """The tables in it whose codes are learned from what they have coded, see `codebook_training`."""
+        return ()
+
+    def coded(self, z: Tensor, ids: Tensor) -> Sequence[tuple[Tensor, Tensor]]:  # noqa: ARG002 - there are no tables
+        """What each of `tables()` has coded when z (B, N, D) became ids (B, P, K): its latents (B, n, d) and their ids (B, n, 1)."""
+        return ()
 
     @torch.no_grad()
     def search(self, z: Tensor) -> tuple[Tensor, Tensor]:

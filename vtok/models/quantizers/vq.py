@@ -1,6 +1,7 @@
 """Vector quantization (arXiv 1711.00937): the nearest row of a learned table stands for a latent."""
 
-from typing import Self
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ class VectorQuantizer(Quantizer):
         num_tables: T, either 1 or the number of positions.
     """
 
+    loss_weights: ClassVar = {"commitment": 0.25, "codebook": 1.0}
     codes: nn.Parameter  # (T, S, D) float32
 
     def __init__(self, dim: int, codebook_size: int, *, num_tables: int = 1):
@@ -82,6 +84,12 @@ class VectorQuantizer(Quantizer):
             raise ValueError(f"soft choices are among the codes of one table, there are {self.num_tables}")
         with torch.autocast(weights.device.type, enabled=False):
             return self.place(weights.float() @ self.codes[0].float())
+
+    def tables(self) -> Sequence["VectorQuantizer"]:
+        return (self,)
+
+    def coded(self, z: Tensor, ids: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
+        return ((z, ids),)
 
     def by_table(self, latents: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """What each table has coded: points (T, n, D) float32 in their place, and the rows (T, n) they took.
