@@ -168,14 +168,6 @@ def test_codes_take_gradients_unless_they_are_running_means(learning, trained_by
     assert quantizer.codes.requires_grad == trained_by_gradients
 
 
-def test_losses_are_weighted():
-    quantizer = VectorQuantizer.tiny()
-    training = CodebookTraining(quantizer, CodebookTrainingConfig(commitment=0.5, codebook=2))
-    losses = quantizer(randn(2, 4, 8)).losses
-    weighted = training.weighted(losses)
-    assert weighted == {"commitment": 0.5 * losses["commitment"], "codebook": 2 * losses["codebook"]}
-
-
 def test_a_resumed_training_goes_on_as_if_unbroken():
     whole = trained(VectorQuantizer, 1, CodebookTrainingConfig(learning="ema"), steps=20)
     first = quantizer_with_far_codes(VectorQuantizer, 1)

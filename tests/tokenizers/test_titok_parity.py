@@ -11,10 +11,11 @@ from tests.parity import Stored
 from tests.tokenizers.titok_fixtures import as_row, gradients, model_of, watched
 from vtok.models.decoders import DecodeOptions
 from vtok.models.quantizers import Quantized
-from vtok.models.quantizers.codebook_training import CodebookTraining, CodebookTrainingConfig
+from vtok.models.quantizers.codebook_training import CodebookTrainingConfig
 from vtok.models.transformer import ALL
 from vtok.tokenizers.base import Tokens
 from vtok.tokenizers.latents import Latents
+from vtok.train.codebook_steps import CodebookSteps
 from vtok.train.losses.kl import kl
 from vtok.train.losses.proxy_codes import proxy_code_loss
 
@@ -43,8 +44,8 @@ def coded(stored: Stored, model: Any) -> tuple[Quantized, Tensor]:
     quantized = model.quantize(check_encoder(stored, model))
     stored.check("ids", quantized.ids.mT)
     stored.check("quantized", as_row(quantized.vectors))
-    training = CodebookTraining(model.quantizer, CodebookTrainingConfig(commitment=stored.config["sizes"]["commitment_cost"]))
-    losses = training.weighted(quantized.losses)
+    steps = CodebookSteps(model.quantizer, CodebookTrainingConfig(commitment=stored.config["sizes"]["commitment_cost"]))
+    losses = steps.losses(quantized.vectors, quantized)
     loss = torch.stack(list(losses.values())).sum()
     for prefix in ("", "loss/"):
         if f"{prefix}quantizer_loss" in stored.outputs and not stored.config["sizes"].get("finetune_decoder"):

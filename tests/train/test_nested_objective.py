@@ -341,8 +341,7 @@ def trained(objective: NestedObjective, steps: int, seen: Callable[[int], Batch]
     watched = a_batch(1000, num=8)
     with torch.no_grad():
         before = float(total(objective, watched))
-        if objective.vq is not None:
-            objective.vq._coded.clear()
+        objective.vq._coded.clear()
     for step in range(steps):
         stepper.step(step, [seen(step)])
         objective.after_step(step, objective.tokenizer)
@@ -418,11 +417,11 @@ def dead(objective: NestedObjective) -> VectorQuantizer:
     """Put half of the codes where nothing reaches them, and have them known as dead."""
     quantizer = objective.tokenizer.quantizer
     assert isinstance(quantizer, VectorQuantizer)
-    assert objective.vq is not None
-    assert objective.vq.learning.dead_codes is not None
+    (learning,) = objective.vq.learning
+    assert learning.dead_codes is not None
     with torch.no_grad():
         quantizer.codes[:, 8:] = 1e4
-    objective.vq.learning.dead_codes.usage[:, 8:] = 0
+    learning.dead_codes.usage[:, 8:] = 0
     return quantizer
 
 
@@ -455,7 +454,6 @@ def test_codes_are_revived_alike_however_the_batch_is_split() -> None:
 
 def test_what_a_step_coded_is_forgotten_after_it() -> None:
     objective = begun(**RANDOM, quantizer=VQ)
-    assert objective.vq is not None
     for step in range(3):
         objective.losses(a_batch(step))
         objective.after_step(step, objective.tokenizer)

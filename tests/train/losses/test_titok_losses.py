@@ -11,8 +11,10 @@ from torch.nn.functional import avg_pool2d
 from tests.models.titok_names import discriminator_weights
 from tests.parity import Stored
 from vtok.models.discriminators import BlurPoolConfig
-from vtok.models.quantizers.codebook_training import CodebookTraining, CodebookTrainingConfig
+from vtok.models.quantizers import Quantized
+from vtok.models.quantizers.codebook_training import CodebookTrainingConfig
 from vtok.models.quantizers.vq import VectorQuantizer
+from vtok.train.codebook_steps import CodebookSteps
 from vtok.train.losses.adversary import Adversary, AdversaryConfig
 from vtok.train.losses.kl import kl
 from vtok.train.losses.picture_losses import NetworkTerm, PictureLossConfig, PictureLosses
@@ -74,9 +76,10 @@ class Setting:
             mean, logvar = self.stored.inputs["posterior_parameters"][:, :, 0].mT.chunk(2, -1)  # (B, 2D, 1, N) -> (B, N, D)
             return {"kl": self.sizes["kl_weight"] * kl(mean, logvar).sum(1).mean()}
         weight, values = self.sizes["quantizer_weight"], self.stored.config["sizes"]["quantizer"]
-        training = CodebookTraining(VectorQuantizer(2, 4), CodebookTrainingConfig(commitment=weight * COMMITMENT, codebook=weight))
+        steps = CodebookSteps(VectorQuantizer(2, 4), CodebookTrainingConfig(commitment=weight * COMMITMENT, codebook=weight))
         unweighted = {"commitment": values["commitment_loss"] / COMMITMENT, "codebook": values["codebook_loss"]}
-        return training.weighted({name: torch.tensor(value) for name, value in unweighted.items()})
+        nothing = torch.zeros(0)
+        return steps.losses(nothing, Quantized(nothing, nothing, {name: torch.tensor(value) for name, value in unweighted.items()}))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -46,12 +46,12 @@ class Quantizer(nn.Module, ABC):
         """(N * D,) int64: the first position that says something of each number of the flattened vectors."""
         return torch.arange(num_latents).repeat_interleave(self.dim)
 
-    def tables(self) -> Sequence["VectorQuantizer"]:
+    def learned_tables(self) -> Sequence["VectorQuantizer"]:
         """The tables in it whose codes are learned from what they have coded, see `codebook_training`."""
         return ()
 
     def coded(self, z: Tensor, ids: Tensor) -> Sequence[tuple[Tensor, Tensor]]:  # noqa: ARG002 - there are no tables
-        """What each of `tables()` has coded when z (B, N, D) became ids (B, P, K): its latents (B, n, d) and their ids (B, n, 1)."""
+        """What each of `learned_tables()` has coded when z (B, N, D) became ids (B, P, K): its latents (B, n, d) and their ids (B, n, 1)."""
         return ()
 
     @torch.no_grad()

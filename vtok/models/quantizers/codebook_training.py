@@ -1,6 +1,5 @@
-"""All that trains the codes of vector quantization: weights of its losses, running means, clustering, revival."""
+"""All that trains the codes of vector quantization beside gradients: running means, clustering, revival."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -19,18 +18,27 @@ class CodebookTrainingConfig(BaseModel):
     Args:
         learning: "gradient": by the codebook loss; "ema": as running means of the latents that took them; "clustering": by the codebook
             loss, and moved onto latents the more the less they are used.
-        commitment: weight of the loss that draws latents to their codes.
+        commitment: weight of the loss that draws latents to their codes; None, of this and the three below: as published for the quantizer.
         codebook: weight of the loss that draws codes to their latents; unused with "ema".
+        entropy: weight of the penalty of undecided latents and unevenly used codes.
+        disentanglement: weight of the loss that keeps branches from saying the same.
         ema_decay: of the running means, a step, with "clustering" of each code's use; unused with "gradient".
         revival: of codes that nothing uses; "clustering" is one of its own, so that this is unused there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     learning: Literal["gradient", "ema", "clustering"] = "gradient"
-    commitment: float = Field(0.25, ge=0)
-    codebook: float = Field(1.0, ge=0)
+    commitment: float | None = Field(None, ge=0)
+    codebook: float | None = Field(None, ge=0)
+    entropy: float | None = Field(None, ge=0)
+    disentanglement: float | None = Field(None, ge=0)
     ema_decay: float = Field(0.99, gt=0, lt=1)
     revival: RevivalConfig = RevivalConfig()
+
+    def chosen_weights(self) -> dict[str, float]:
+        """The weights that are not left to the quantizer, by the names of the losses."""
+        weights = {name: getattr(self, name) for name in ("commitment", "codebook", "entropy", "disentanglement")}
+        return {name: value for name, value in weights.items() if value is not None}
 
 
 class CodebookTraining(nn.Module):
@@ -42,16 +50,10 @@ class CodebookTraining(nn.Module):
 
     def __init__(self, quantizer: VectorQuantizer, config: CodebookTrainingConfig):
         super().__init__()
-        self.config = config
         self.ema = CodebookEma(quantizer, config.ema_decay) if config.learning == "ema" else None
         clusters = config.learning == "clustering"
         self.clustering = CodebookClustering(quantizer, config.ema_decay) if clusters else None
         self.dead_codes = None if clusters else DeadCodes(quantizer, config.revival)
-
-    def weighted(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The quantizer's losses, each times its weight."""
-        weights = {"commitment": self.config.commitment, "codebook": self.config.codebook}
-        return {name: weights[name] * value for name, value in losses.items()}
 
     @torch.no_grad()
     def update(self, quantizer: VectorQuantizer, latents: Tensor, ids: Tensor, generator: torch.Generator) -> Tensor:

@@ -85,7 +85,7 @@ class VectorQuantizer(Quantizer):
         with torch.autocast(weights.device.type, enabled=False):
             return self.place(weights.float() @ self.codes[0].float())
 
-    def tables(self) -> Sequence["VectorQuantizer"]:
+    def learned_tables(self) -> Sequence["VectorQuantizer"]:
         return (self,)
 
     def coded(self, z: Tensor, ids: Tensor) -> Sequence[tuple[Tensor, Tensor]]:

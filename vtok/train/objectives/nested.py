@@ -183,7 +183,7 @@ class NestedObjective(nn.Module):
         for parameter in decoder:
             parameter.requires_grad_(True)
         quantizer = model.quantizer
-        self.vq = CodebookSteps(quantizer, self.config.vq) if isinstance(quantizer, VectorQuantizer) else None
+        self.vq = CodebookSteps(quantizer, self.config.vq)
         if model.linear is not None:
             model.linear.requires_grad_(False)  # a small step of each entry adds up over all components of a tile
         codes = [parameter for parameter in quantizer.parameters() if parameter.requires_grad]
@@ -215,8 +215,7 @@ class NestedObjective(nn.Module):
         losses = {name: torch.stack([own[name] for own in found]).sum() for name in found[0]}
         if config.alignment and len(decodes) > 1:
             losses["alignment"] = config.alignment * alignment_loss(_features(decodes[1]), _features(decodes[0])).mean()
-        if self.vq is not None:
-            losses |= self.vq.losses(latents, quantized)
+        losses |= self.vq.losses(latents, quantized)
         return self._with_adversary(batch, decodes[-1].pictures, losses)
 
     def _with_adversary(self, batch: Batch, pictures: Tensor, losses: dict[str, Tensor]) -> Losses:
@@ -266,9 +265,7 @@ class NestedObjective(nn.Module):
     def after_step(self, step: int, ema: Tokenizer) -> None:
         if self.adversary is not None:
             self.adversary.after_step()
-        if self.vq is not None:
-            live, averaged = (cast(VectorQuantizer, cast(NestedTokenizer, model).quantizer) for model in (self.tokenizer, ema))
-            self.vq.after_step(live, averaged, draws_at(self.seed, step, REVIVAL))
+        self.vq.after_step(self.tokenizer.quantizer, cast(NestedTokenizer, ema).quantizer, draws_at(self.seed, step, REVIVAL))
 
 
 def _features(decoded: Decoded) -> Tensor:
