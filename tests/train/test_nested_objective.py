@@ -14,6 +14,7 @@ from tests.tokenizers.starts import awake, linear_on_taef2
 from tests.train.toy import ToyTokenizer
 from vtok.errors import ConfigError, DataError, LengthError, VtokError, WeightsError
 from vtok.eval.lpips import VARIABLE
+from vtok.models.quantizers.codebook_training import CodebookTraining
 from vtok.models.quantizers.vq import VectorQuantizer
 from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.linear import LinearTokenizer
@@ -418,6 +419,7 @@ def dead(objective: NestedObjective) -> VectorQuantizer:
     quantizer = objective.tokenizer.quantizer
     assert isinstance(quantizer, VectorQuantizer)
     (learning,) = objective.vq.learning
+    assert isinstance(learning, CodebookTraining)
     assert learning.dead_codes is not None
     with torch.no_grad():
         quantizer.codes[:, 8:] = 1e4

@@ -1,6 +1,7 @@
 """A quantizer through the steps of a run: its losses, weighted, and what is done to the codes of its tables after each step."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -45,8 +46,9 @@ class CodebookSteps(nn.Module):
         latents, ids = (gathered(torch.cat(parts)) for parts in zip(*self._coded, strict=True))
         self._coded.clear()
         coded = quantizer.coded(latents, ids)  # by the codes as they are before any of them moves
-        for learning, live, kept, (own, rows) in zip(self.learning, quantizer.learned_tables(), averaged.learned_tables(), coded, strict=True):
-            replaced = learning.update(live, own, rows, generator)
+        tables = zip(quantizer.learned_tables(), averaged.learned_tables(), strict=True)
+        for learning, (live, kept), (own, rows) in zip(self.learning, tables, coded, strict=True):
+            replaced = cast(CodebookTraining, learning).update(live, own, rows, generator)
             kept.codes.copy_(torch.where(replaced[..., None], live.codes.detach(), kept.codes))
 
 

@@ -51,7 +51,7 @@ class Quantizer(nn.Module, ABC):
         return ()
 
     def coded(self, z: Tensor, ids: Tensor) -> Sequence[tuple[Tensor, Tensor]]:  # noqa: ARG002 - there are no tables
-        """What each of `learned_tables()` has coded when z (B, N, D) became ids (B, P, K): its latents (B, n, d) and their ids (B, n, 1)."""
+        """What each of `learned_tables()` coded when z (B, N, D) became ids (B, P, K): its latents (B, n, d), their ids (B, n, 1)."""
         return ()
 
     @torch.no_grad()
