@@ -11,7 +11,6 @@ LPIPS needs its trunk: VTOK_LPIPS_WEIGHTS.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -153,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pairs = [(shown, models[name], strings[name][places]) for name, shown in (("flow", "flow"), ("feedforward", "direct"))]
         drawn = sheet(*columns(images[places], pairs, lengths))
         Image.fromarray(drawn.repeat(ENLARGED, 0).repeat(ENLARGED, 1)).save(given.sheet)
-    report(json.loads(json.dumps(result)), given.output)
+    report(result, given.output)
 
 
 def _by_steps(model: Tokenizer, strings: Tokens, images: Tensor, wanted: Tensor, lpips: Lpips, num_tokens: int) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """A transformer whose blocks are modulated by a time (DiT, arXiv 2212.09748), over patches and registers with a modulation each (FlexTok).
 
-What depends on the times alone is computed for all of them at once, before the first step of a solver.
+What depends on the times alone is computed for many of them at once.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from typing import Self, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
-from torch.utils.checkpoint import checkpoint
 
 from vtok.models.gated_transformer import Attend, Attention, GatedMlp, norm
 from vtok.models.linear import Linear
+from vtok.models.recompute import run
 from vtok.models.transformer import ALL, TransformerConfig
 
 RATES = 128  # of the sines that a time is seen through
@@ -93,17 +93,13 @@ class Dit(nn.Module):
         self.blocks = nn.ModuleList(ModulatedBlock(config) for _ in range(config.depth))
         self.checkpointing = False
 
-    def embed_times(self, times: Tensor) -> Tensor:
-        """Times (R,) to what modulations are made of, (R, D)."""
-        return silu(self.time(times))
-
     def modulations(self, times: Tensor, head: nn.Linear) -> Modulations:
         """Of R times (R,).
 
         Args:
             head: makes shift and scale of what comes after the blocks, D to 2 * D.
         """
-        embedded = self.embed_times(times)
+        embedded = silu(self.time(times))
         linears = [cast(ModulatedBlock, block).modulation for block in self.blocks]
         blocks = [linear(embedded).view(-1, 2, 6, self.dim) for linear in linears]
         return Modulations(blocks, head(embedded).view(-1, 2, self.dim))
@@ -116,15 +112,10 @@ class Dit(nn.Module):
         last = len(self.blocks) - 1
         for number, (block, modulation) in enumerate(zip(self.blocks, modulations.blocks, strict=True)):
             kept = patches if number == last and number != noted else ALL
-            x = self._run(block, x, modulation, num_patches, kept, attend)
+            x = run(block, x, modulation, num_patches, kept, attend, again=self.checkpointing)
             if number == noted:
                 seen = x
         return x[:, patches], seen
-
-    def _run(self, block: nn.Module, *arguments: object) -> Tensor:
-        again = self.checkpointing and torch.is_grad_enabled()
-        out: Tensor = checkpoint(block, *arguments, use_reentrant=False) if again else block(*arguments)
-        return out
 
 
 class ModulatedHead(nn.Module):

@@ -1,8 +1,10 @@
 """Square patches of a map as vectors, and back; the positions of patches."""
 
+import math
+
 import torch
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def to_patches(maps: Tensor, size: int) -> Tensor:
@@ -13,6 +15,19 @@ def to_patches(maps: Tensor, size: int) -> Tensor:
 def from_patches(patches: Tensor, size: int, rows: int) -> Tensor:
     """The inverse of `to_patches`."""
     return rearrange(patches, "b (rows cols) (y x c) -> b c (rows y) (cols x)", y=size, x=size, rows=rows)
+
+
+def placed_patches(maps: Tensor, embed: nn.Linear, positions: Tensor) -> Tensor:
+    """Maps (B, C, h, w) to embedded patches (B, rows * cols, D) with their positions, a smaller map's being of the upper left corner.
+
+    Args:
+        embed: numbers of a patch, size * size * C, to D.
+        positions: (side, side, D).
+    """
+    size = math.isqrt(embed.in_features // maps.shape[1])
+    rows, cols = maps.shape[2] // size, maps.shape[3] // size
+    embedded: Tensor = embed(to_patches(maps, size))
+    return embedded + positions[:rows, :cols].flatten(0, 1)
 
 
 def sine_positions(side: int, dim: int) -> Tensor:

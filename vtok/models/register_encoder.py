@@ -1,12 +1,14 @@
 """FlexTok's encoder (arXiv 2502.13967): a map of latents is gathered in registers, each of which sees the ones before it."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from vtok.models.gated_transformer import GatedBlock, init_gated, norm, patches_then_registers
+from vtok.models.gated_transformer import Attend, GatedBlock, init_gated, norm, patches_then_registers
 from vtok.models.linear import Linear
-from vtok.models.patch_map import sine_positions, to_patches
+from vtok.models.patch_map import placed_patches, sine_positions
+from vtok.models.recompute import run
 from vtok.models.transformer import ALL, TransformerConfig
 
 
@@ -33,6 +35,7 @@ class RegisterEncoder(nn.Module):
         self.blocks = nn.ModuleList(GatedBlock(config) for _ in range(config.depth))
         self.head = Linear(config.dim, dim)
         self.checkpointing = False
+        self.attention_of: Callable[[int], Attend] = patches_then_registers
         init_gated(self)
         nn.init.trunc_normal_(self.registers, std=0.02)
         nn.init.zeros_(self.head.weight)
@@ -41,22 +44,13 @@ class RegisterEncoder(nn.Module):
         """Maps (B, C, h, w), whole patches and at most the largest size, to (B, N, D')."""
         patches = self.embed(maps)
         x = torch.cat([patches, self.registers.to(patches.dtype).expand(len(maps), -1, -1)], 1)
-        attend = patches_then_registers(patches.shape[1])
-        own = slice(patches.shape[1], None)
-        for block in self.blocks[:-1]:
-            x = self._run(block, x, ALL, attend)
-        for block in self.blocks[-1:]:
-            x = self._run(block, x, own, attend)
+        attend = self.attention_of(patches.shape[1])
+        own, last = slice(patches.shape[1], None), len(self.blocks) - 1
+        for number, block in enumerate(self.blocks):
+            x = run(block, x, own if number == last else ALL, attend, again=self.checkpointing)
         out: Tensor = self.head(norm(x[:, -len(self.registers) :]))
         return out
 
     def embed(self, maps: Tensor) -> Tensor:
         """Patches (B, rows * cols, D) with their positions, which smaller maps take from the upper left corner."""
-        rows, cols = maps.shape[2] // self.patch_size, maps.shape[3] // self.patch_size
-        embedded: Tensor = self.patch_embed(to_patches(maps, self.patch_size))
-        return embedded + self.positions[:rows, :cols].flatten(0, 1)
-
-    def _run(self, block: nn.Module, *arguments: object) -> Tensor:
-        again = self.checkpointing and torch.is_grad_enabled()
-        out: Tensor = checkpoint(block, *arguments, use_reentrant=False) if again else block(*arguments)
-        return out
+        return placed_patches(maps, self.patch_embed, self.positions)

@@ -13,8 +13,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from torch.utils.checkpoint import checkpoint
 
+from vtok.models.recompute import run
 from vtok.models.transformer import TransformerConfig
 
 
@@ -107,8 +107,7 @@ class TileTransformer(nn.Module):
         """Tokens (B, rows, cols, N, D) to the normed output, and the output of the first block."""
         first = x
         for number, block in enumerate(self.blocks):
-            saves_memory = self.checkpointing and torch.is_grad_enabled()
-            x = checkpoint(block, x, mask, use_reentrant=False) if saves_memory else block(x, mask)
+            x = run(block, x, mask, again=self.checkpointing)
             if not number:
                 first = x
         return self.norm(x), first

@@ -7,9 +7,9 @@ from einops import rearrange
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from torch.utils.checkpoint import checkpoint
 
 from vtok.models.linear import Linear, linear
+from vtok.models.recompute import run
 
 ALL = slice(None)
 
@@ -84,13 +84,8 @@ class Transformer(nn.Module):
             return x[:, kept]
         last = len(self.blocks) - 1
         for number, block in enumerate(self.blocks):
-            x = self._run(block, x, kept if number == last else ALL)
+            x = run(block, x, kept if number == last else ALL, again=self.checkpointing)
         return x
-
-    def _run(self, block: nn.Module, x: Tensor, kept: slice) -> Tensor:
-        again = self.checkpointing and torch.is_grad_enabled()
-        out: Tensor = checkpoint(block, x, kept, use_reentrant=False) if again else block(x, kept)
-        return out
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ map in registers, each of which knows of those before it alone; they are quantis
 told of the registers that are there. Where few are, it makes up what they leave open, by its seed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Self
 
 import torch
@@ -16,6 +16,7 @@ from vtok.errors import ConfigError
 from vtok.models.autoencoders import Autoencoder, AutoencoderConfig, build
 from vtok.models.autoencoders.registry import PixelsConfig
 from vtok.models.decoders import Decoded, DecodeOptions
+from vtok.models.decoders.base import MAX_STEPS, GuidanceRule
 from vtok.models.decoders.flow import Condition, FlowDecoder
 from vtok.models.flow.guidance import RULES, guided
 from vtok.models.flow.noise import noise_field
@@ -48,10 +49,10 @@ class SamplingConfig(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    steps: int = Field(20, ge=1, le=10_000)
+    steps: int = Field(20, ge=1, le=MAX_STEPS)
     solver: Literal["euler", "heun"] = "euler"
     guidance: float = Field(7.5, ge=0, allow_inf_nan=False)
-    guidance_rule: Literal["cfg", "apg"] = "apg"
+    guidance_rule: GuidanceRule = "apg"
     shift: float = Field(1.0, gt=0, le=100)
 
 
@@ -161,6 +162,12 @@ class FlextokTokenizer(Tokenizer):
         """Whether the blocks of the transformers are computed again in the backward pass, which saves memory."""
         self.encoder.checkpointing = self.decoder.trunk.checkpointing = on
 
+    def use_flex_attention(self) -> None:
+        """Encode by a compiled attention from now on, see `models/flex_attention`; ids stay what they are. Not for training."""
+        from vtok.models.flex_attention import compiled_patches_then_registers  # takes a quarter of a second
+
+        self.encoder.attention_of = compiled_patches_then_registers
+
     def map_of(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] to the map (B, C, h, w) that is coded: latents, or the images in [-1, 1]."""
         images = images.float()
@@ -187,20 +194,11 @@ class FlextokTokenizer(Tokenizer):
         """Each string as a picture of its own; the features are the map."""
         return self._reconstruct(vectors, lengths, options, [(0, 0)] * len(vectors))
 
-    def sample_maps(
-        self,
-        vectors: Tensor,
-        lengths: Tensor,
-        noise: Tensor,
-        options: DecodeOptions,
-        *,
-        after_step: Callable[[int, Tensor], None] = lambda *_: None,
-    ) -> Tensor:
+    def sample_maps(self, vectors: Tensor, lengths: Tensor, noise: Tensor, options: DecodeOptions) -> Tensor:
         """Maps (B, C, h, w) that strings cut to `lengths` (B,) make of noise (B, C, h, w).
 
         Args:
             vectors: (B, n, D).
-            after_step: told the number of each step of the solver, from 1, and the maps after it.
 
         Raises:
             UnsupportedError: no such solver.
@@ -212,8 +210,7 @@ class FlextokTokenizer(Tokenizer):
         told, untold = under(self.decoder.condition(vectors, lengths)), under(self.decoder.no_condition(len(vectors)))
         velocity = guided(told, untold, scale=lambda _: scale, rule=RULES[options.guidance_rule or own.guidance_rule]())
 
-        def tell(step: int, maps: Tensor) -> None:
-            after_step(step, maps)
+        def tell(step: int, _: Tensor) -> None:
             if options.progress is not None:
                 options.progress(step / (len(times) - 1))
 

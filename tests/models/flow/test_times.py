@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.parity import Stored
 from vtok.models.flow.path import RECTIFIED
-from vtok.models.flow.times import AnyTimes, LogitNormalTimes, ModeTimes, TimeDistribution, UniformTimes, shifted, time_grid
+from vtok.models.flow.times import AnyTimes, ConstantTimes, LogitNormalTimes, ModeTimes, TimeDistribution, UniformTimes, shifted, time_grid
 
 KINDS: list[AnyTimes] = [
     UniformTimes(),
@@ -51,6 +51,11 @@ def extremes() -> Tensor:
     """The ends of [0, 1), and draws near them."""
     least = torch.tensor([0.0, 1e-300, 2**-53, 1e-9], dtype=torch.float64)
     return torch.cat([least, 1 - least[2:], draws()])
+
+
+@pytest.mark.parametrize("time", [0.0, 0.25, 1.0])
+def test_a_constant_time_is_drawn_always(time: float) -> None:
+    assert set(ConstantTimes(time=time).at(extremes()).tolist()) == {time}
 
 
 @every_kind

@@ -17,7 +17,7 @@ from vtok.models.dit import Dit, ModulatedHead, Modulations, zero_modulations
 from vtok.models.flow.solvers import Velocity
 from vtok.models.gated_transformer import Attend, init_gated
 from vtok.models.linear import Linear
-from vtok.models.patch_map import from_patches, sine_positions, to_patches
+from vtok.models.patch_map import from_patches, placed_patches, sine_positions
 from vtok.models.transformer import TransformerConfig
 
 TIMES_AT_ONCE = 64  # of which the modulations are kept: 28 MB for blocks of 768 numbers, 12 of them
@@ -110,12 +110,11 @@ class FlowDecoder(nn.Module):
             velocity (B, C, h, w), and what the block `noted` says of the patches, then of the condition's registers, (B, T, D); without
             one nothing, (B, 0, D).
         """
-        rows, cols = maps.shape[2] // self.patch_size, maps.shape[3] // self.patch_size
-        patches = self.patch_embed(to_patches(maps, self.patch_size)) + self.positions[:rows, :cols].flatten(0, 1)
+        patches = placed_patches(maps, self.patch_embed, self.positions)
         x = torch.cat([patches, condition.registers.to(patches.dtype)], 1)
         attend = _weighted(condition, patches.shape[1])
         features, seen = self.trunk(x, modulations, patches.shape[1], attend, noted=noted)
-        velocity = from_patches(self.head(features, modulations), self.patch_size, rows)
+        velocity = from_patches(self.head(features, modulations), self.patch_size, maps.shape[2] // self.patch_size)
         return velocity, x[:, :0] if seen is None else seen
 
     def at_times(self, times: Sequence[float]) -> Callable[[Condition], Velocity]:

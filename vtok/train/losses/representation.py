@@ -52,9 +52,12 @@ class RepresentationLoss(nn.Module):
                 if isinstance(layer, nn.Linear):
                     layer.reset_parameters()
 
-    def forward(self, features: Tensor, images: Tensor) -> Tensor:
-        """Features (B, L, D) of a square of patches, and the images (B, 3, H, W) in [0, 1] that they stand for, to a scalar in [-1, 1]."""
-        wanted = self.teacher.target(images)[-1]
+    def target(self, images: Tensor) -> Tensor:
+        """What the teacher says of images (B, 3, H, W) in [0, 1], a map (B, D', h, w)."""
+        return self.teacher.target(images)[-1]
+
+    def forward(self, features: Tensor, wanted: Tensor) -> Tensor:
+        """Features (B, L, D) of a square of patches, and the teacher's of the same images, to a scalar in [-1, 1]."""
         return alignment(self.head(features), wanted)
 
 

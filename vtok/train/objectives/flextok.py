@@ -19,6 +19,7 @@ from vtok.train.objective import Losses
 from vtok.train.objectives.strings import DROPS, NOISE, RANDOM, TIMES, StringConfig, StringObjective, drawn, loaded
 from vtok.train.samples.batch import Batch
 from vtok.train.samples.draws import generator as draws_at
+from vtok.train.samples.draws import noise as noise_of
 from vtok.train.samples.latent_cache import autoencoder_digest
 from vtok.train.samples.pictures import Pictures
 
@@ -112,13 +113,14 @@ class FlextokObjective(StringObjective):
         noise, times, dropped = self._draws(batch, maps)
         noisy, wanted, modulations = RECTIFIED.at(maps, noise, times), RECTIFIED.velocity(maps, noise), decoder.modulations(times)
         noted = None if alignment is None else alignment.config.layer
+        wanted_features = None if alignment is None else alignment.target(batch.images)
         flow, aligned = [], []
         for lengths in self.lengths(batch, model.spec):
             velocity, seen = decoder(noisy, modulations, decoder.condition(vectors, lengths, dropped), noted=noted)
             flow.append((velocity.float() - wanted).square().mean())
             if alignment is not None:
                 patches = seen[:, : decoder.positions[..., 0].numel()]
-                aligned.append(alignment.config.weight * alignment(patches, batch.images))
+                aligned.append(alignment.config.weight * alignment(patches, wanted_features))
         losses = {"flow": torch.stack(flow).sum()}
         return {"network": losses | ({"representation": torch.stack(aligned).sum()} if aligned else {})}
 
@@ -131,9 +133,9 @@ class FlextokObjective(StringObjective):
     @torch.compiler.disable
     def _draws(self, batch: Batch, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Noise (B, C, h, w), times (B,) and whether the decoder is told nothing (B,), each sample's own by its index."""
-        indices = batch.indices.tolist()
-        noise = [torch.randn(maps.shape[1:], generator=draws_at(self.seed, batch.step, NOISE, index)) for index in indices]
-        share = torch.rand(max(indices) + 1, dtype=torch.float64, generator=draws_at(self.seed, batch.step, TIMES))[batch.indices]
-        drop = torch.rand(max(indices) + 1, generator=draws_at(self.seed, batch.step, DROPS))[batch.indices] < self.config.null_share
+        noise = noise_of(batch.indices, maps.shape[1:], self.seed, batch.step, NOISE)
+        num = int(batch.indices.max()) + 1
+        share = torch.rand(num, dtype=torch.float64, generator=draws_at(self.seed, batch.step, TIMES))[batch.indices]
+        drop = torch.rand(num, generator=draws_at(self.seed, batch.step, DROPS))[batch.indices] < self.config.null_share
         times = self.config.times.at(share).float()
-        return torch.stack(noise).to(maps.device), times.to(maps.device), drop.to(maps.device)
+        return noise.to(maps.device), times.to(maps.device), drop.to(maps.device)

@@ -2,7 +2,6 @@
 
 from typing import cast
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from vtok.train.objective import Losses
 from vtok.train.objectives.by_pictures import PixelConfig, PixelObjective
 from vtok.train.objectives.strings import NOISE
 from vtok.train.samples.batch import Batch
-from vtok.train.samples.draws import generator as draws_at
+from vtok.train.samples.draws import noise
 
 
 class GaussianConfig(PixelConfig):
@@ -52,9 +51,7 @@ class GaussianObjective(PixelObjective):
     def look_at(self, vectors: Tensor) -> None:
         """Take note of the latents (B, N, D) of a step that are decoded."""
 
-    @torch.compiler.disable
     def _noise(self, batch: Batch) -> Tensor:
-        """(B, N, D), each sample's own by its index in the global batch: what `randn` gives first depends on how much is asked."""
+        """(B, N, D)."""
         shape = (self.tokenizer.spec.num_tokens, self.tokenizer.spec.dim)
-        own = [torch.randn(shape, generator=draws_at(self.seed, batch.step, NOISE, index)) for index in batch.indices.tolist()]
-        return torch.stack(own).to(batch.images.device)
+        return noise(batch.indices, shape, self.seed, batch.step, NOISE).to(batch.images.device)
