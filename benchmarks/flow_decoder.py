@@ -70,8 +70,7 @@ class Scores:
 @torch.no_grad()
 def features_of(lpips: Lpips, images: Tensor) -> Tensor:
     """(B, 256) float64: the means over places of the last layer's features, before they are brought to length 1."""
-    last: Tensor = lpips.network.net(lpips.network.scaling_layer(2 * images - 1))[-1]
-    return last.mean((2, 3)).double()
+    return lpips.layers(images)[-1].mean((2, 3)).double()
 
 
 def frechet(own: Tensor, wanted: Tensor) -> float:

@@ -7,7 +7,7 @@ import torch
 from einops import rearrange
 
 from tests.parity import Stored
-from vtok.models.quantizers import clustering
+from vtok.models.quantizers import nearest
 from vtok.models.quantizers.clustering import CodebookClustering
 from vtok.models.quantizers.vq import SphericalVectorQuantizer, VectorQuantizer
 
@@ -64,7 +64,7 @@ def test_a_code_moves_to_its_nearest_latent_by_how_little_it_is_used(kind, num_t
 def test_the_parts_that_latents_are_looked_at_in_do_not_matter(num_tables, monkeypatch):
     found = []
     for at_once in (7, 100_000):
-        monkeypatch.setattr(clustering, "POINTS_AT_ONCE", at_once)
+        monkeypatch.setattr(nearest, "CODES_AT_ONCE", at_once)
         quantizer, latents = a_quantizer(num_tables=num_tables), randn(40, 5, 6, seed=1)
         CodebookClustering(quantizer, 0.9).update(quantizer, latents, quantizer(latents).ids)
         found.append(quantizer.codes.detach().clone())

@@ -2,29 +2,37 @@
 
 import pytest
 import torch
+from einops import rearrange
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
-from tests.parity import stored_values
+from tests.parity import Stored
 from vtok.errors import ConfigError
-from vtok.models.quantizers.fsq import FiniteScalarQuantizer
+from vtok.models.quantizers.fsq import FiniteScalarQuantizer, SymmetricScalarQuantizer
+
+both_kinds = pytest.mark.parametrize("kind", [FiniteScalarQuantizer, SymmetricScalarQuantizer])
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize(("case", "levels"), [("v0", (8, 5, 5, 5)), ("v1", (8, 8, 8)), ("v2", (3, 5))])
-def test_values_are_those_of_the_published_implementation(case, levels):
-    folder = stored_values("fsq")
-    inputs, outputs = load_file(folder / "inputs.safetensors"), load_file(folder / "outputs.safetensors")
-    quantizer = FiniteScalarQuantizer(levels)
-    z = inputs[f"{case}/z"].requires_grad_()
-    quantized = quantizer(z)
-    assert torch.equal(quantized.ids[..., 0], outputs[f"{case}/ids"])
-    torch.testing.assert_close(quantized.vectors, outputs[f"{case}/quant"], rtol=1e-4, atol=1e-5)
-    (quantized.vectors * inputs[f"{case}/probe"]).sum().backward()
-    torch.testing.assert_close(z.grad, outputs[f"{case}/grad/z"], rtol=1e-3, atol=1e-5)
-    codebook = outputs[f"{case}/codebook"]
-    torch.testing.assert_close(quantizer.lookup(torch.arange(len(codebook))[None, :, None])[0], codebook, rtol=1e-4, atol=1e-5)
+def test_values_are_those_of_the_published_implementation():
+    stored = Stored.load("fsq")
+    for number, variant in enumerate(stored.config["sizes"]["variants"]):
+        case = f"v{number}"
+        quantizer = (SymmetricScalarQuantizer if variant["preserve_symmetry"] else FiniteScalarQuantizer)(variant["levels"])
+        z = stored.inputs[f"{case}/z"].requires_grad_()
+        quantized = quantizer(z)
+        (quantized.vectors * stored.inputs[f"{case}/probe"]).sum().backward()
+        stored.check(f"{case}/ids", quantized.ids[..., 0])
+        stored.check(f"{case}/level_ids", quantized.ids // quantizer.strides % quantizer.levels)
+        stored.check(f"{case}/quant", quantized.vectors)
+        stored.check_gradients(f"{case}/grad/", {"z": z.grad})
+        stored.check(f"{case}/decode", quantizer.lookup(quantized.ids))
+        stored.check(f"{case}/codebook", quantizer.lookup(torch.arange(quantizer.codebook_sizes[0])[None, :, None])[0])
+        image = stored.inputs[f"{case}/z_image"]
+        quantized, height = quantizer(rearrange(image, "b d h w -> b (h w) d")), image.shape[2]
+        stored.check(f"{case}/image/quant", rearrange(quantized.vectors, "b (h w) d -> b d h w", h=height))
+        stored.check(f"{case}/image/ids", rearrange(quantized.ids, "b (h w) 1 -> b h w", h=height))
+    assert not stored.unchecked()
 
 
 @given(st.lists(st.integers(3, 9), min_size=1, max_size=5), st.data())
@@ -39,9 +47,10 @@ def test_a_code_looks_up_to_a_latent_that_has_it(levels, data):
     assert torch.equal(quantizer(z).ids, ids)
 
 
-@given(st.lists(st.integers(3, 16), min_size=1, max_size=6), st.sampled_from([1.0, 1e4, torch.inf]))
-def test_latents_of_any_size_stay_within_the_levels(levels, scale):
-    quantizer = FiniteScalarQuantizer(levels)
+@both_kinds
+@given(levels=st.lists(st.integers(2, 16), min_size=1, max_size=6), scale=st.sampled_from([1.0, 1e4, torch.inf]))
+def test_latents_of_any_size_stay_within_the_levels(kind, levels, scale):
+    quantizer = kind(levels)
     z = torch.tensor([-scale, 0.0, scale]).bfloat16()[None, :, None].expand(1, 3, len(levels))
     quantized = quantizer(z)
     assert bool(((quantized.ids >= 0) & (quantized.ids < quantizer.codebook_sizes[0])).all())
@@ -54,6 +63,20 @@ def test_ids_of_large_products_are_exact():
     ids = torch.tensor([[[2**60 - 1], [2**53 + 1], [0]]])
     digits = (quantizer.lookup(ids) * 8 + 8).long()
     assert ((digits * 16 ** torch.arange(15)).sum(2)[0]).tolist() == ids[0, :, 0].tolist()
+
+
+@given(st.integers(2, 16))
+def test_symmetric_levels_are_evenly_apart_from_one_end_to_the_other(levels):
+    values = SymmetricScalarQuantizer([levels]).lookup(torch.arange(levels)[None, :, None]).flatten()
+    torch.testing.assert_close(values, torch.linspace(-1, 1, levels))
+
+
+@given(st.integers(2, 16))
+def test_a_symmetric_level_is_the_nearest(levels):
+    quantizer = SymmetricScalarQuantizer([levels])
+    bounded = torch.linspace(-0.999, 0.999, 50)  # no tie among them
+    values = torch.linspace(-1, 1, levels)
+    assert torch.equal(quantizer(bounded.atanh()[None, :, None]).ids.flatten(), (bounded[:, None] - values).abs().argmin(1))
 
 
 def test_the_order_of_levels_is_part_of_the_codes():

@@ -105,7 +105,7 @@ def test_parts_of_a_batch_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPa
     quantizer = GroupedQuantizer.tiny()
     z = vectors(10, quantizer.dim)
     ids, errors = quantizer.search(z)
-    monkeypatch.setattr("vtok.models.quantizers.nearest.POINTS_AT_ONCE", 3)
+    monkeypatch.setattr("vtok.models.quantizers.nearest.SCORES_AT_ONCE", 3 * 16)
     parts, part_errors = quantizer.search(z)
     assert torch.equal(parts, ids)
     torch.testing.assert_close(part_errors, errors)

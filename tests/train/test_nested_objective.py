@@ -586,11 +586,12 @@ def test_patches_that_do_not_fit_are_found_before_the_fit() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"quantizer": VQ}, "a quantizer belongs to start"),
-        ({"start": "random"}, "a quantizer belongs to start"),
+        ({"start": "photo64", "quantizer": VQ}, "a quantizer belongs to start"),
+        ({"quantizer": {"kind": "grouped", "dim": 3, "widths": [3]}}, "leave out the quantizer"),
+        ({"start": "random"}, "needs a quantizer"),
         ({"pictures": {"l2": 0, "lpips": 0}}, "at least one loss"),
         ({"spread": 9}, "spread"),
-        ({"start": "random", "quantizer": {"kind": "lfq"}}, "quantizer"),
+        ({"start": "random", "quantizer": {"kind": "gumbel"}}, "quantizer"),
         ({"model": {"depht": 3}}, r"unknown key model\.depht"),
         ({"adversary": {"wieght": 3}}, r"unknown key adversary\.wieght; did you mean weight\?"),
     ],

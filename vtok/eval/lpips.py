@@ -137,6 +137,15 @@ class Lpips(nn.Module):
         weights = [linear.model[1].weight for linear in self.network.lins]
         return [unit * (w / unit[0, 0].numel()).sqrt() for unit, w in zip(self._units(images), weights, strict=True)]
 
+    def layers(self, images: Tensor) -> list[Tensor]:
+        """The trunk's own five layers (B, C, h, w) of images (B, 3, H, W) in [0, 1].
+
+        Raises:
+            UnsupportedError: a side under 31 pixels, 16 with VGG16.
+        """
+        self._check_size(images)
+        return list(self.network.net(self.network.scaling_layer(2 * images - 1)))
+
     def _differences(self, images: Tensor, others: Tensor) -> list[Tensor]:
         """Maps (B, 1, h, w) of the five layers' weighted squared differences between features of length 1."""
         pairs = zip(self.network.lins, self._units(images), self._units(others), strict=True)
@@ -144,7 +153,7 @@ class Lpips(nn.Module):
 
     def _units(self, images: Tensor) -> list[Tensor]:
         """The five layers' features (B, C, h, w), of length 1 at each place."""
-        return [normalize(layer, dim=1, eps=1e-10) for layer in self.network.net(self.network.scaling_layer(2 * images - 1))]
+        return [normalize(layer, dim=1, eps=1e-10) for layer in self.layers(images)]
 
     def _fill(self, weights: dict[str, Tensor], file: Path) -> None:
         state = {f"scaling_layer.{name}": value for name, value in self.network.scaling_layer.state_dict().items()}

@@ -13,6 +13,7 @@ missing tokens would say (FlexTok, arXiv 2502.13967), "truncate" hides it (One-D
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal, Self
 
 import torch
@@ -27,8 +28,8 @@ from vtok.models.autoencoders.pixels import Pixels
 from vtok.models.decoders import Decoded
 from vtok.models.int8 import Int8, compact, from_int8
 from vtok.models.linear_coder import LinearCoder
-from vtok.models.quantizers import Quantizer
-from vtok.models.quantizers.config import FsqConfig, GroupedConfig, QuantizerConfig
+from vtok.models.quantizers import Quantized, Quantizer
+from vtok.models.quantizers.config import FsqConfig, GroupedConfig, QuantizerConfig, scales_of
 from vtok.models.quantizers.config import build as build_quantizer
 from vtok.models.quantizers.grouped import GroupedQuantizer
 from vtok.models.quantizers.grouped_trained import TrainedGroupedQuantizer
@@ -101,6 +102,7 @@ class NestedTokenizer(WholePictureTokenizer):
         self.codes_pixels = isinstance(self.autoencoder, Pixels)
         self.cells = _whole(config.tile_size, self.autoencoder.downsample, "latents")
         self.quantizer: Quantizer = build_quantizer(config.quantizer)
+        self.tables_of_components = isinstance(config.quantizer, GroupedConfig)
         num_latents = config.quantizer.num_latents
         numbers = num_latents * self.quantizer.dim
         layout = tile_layout(self.autoencoder, config.tile_size, config.patch_size)
@@ -122,7 +124,8 @@ class NestedTokenizer(WholePictureTokenizer):
         self.register_buffer("component_scales", torch.ones(numbers))
         self.register_buffer("first_positions", self.quantizer.first_positions(num_latents), persistent=False)
         size = (config.tile_size, config.tile_size)
-        self.spec = TokenSpec(self.quantizer.codebook_sizes, num_tokens, tuple(range(1, num_tokens + 1)), size, size)
+        lengths, scales = self.quantizer.prefix_lengths(num_latents), scales_of(config.quantizer)
+        self.spec = TokenSpec(self.quantizer.codebook_sizes, num_tokens, lengths, size, size, scales=scales)
 
     @classmethod
     def tiny(cls) -> Self:
@@ -156,16 +159,30 @@ class NestedTokenizer(WholePictureTokenizer):
         if self.linear is None or not isinstance(self.quantizer, TrainedGroupedQuantizer):
             raise ValueError("a linear start needs the linear part and the quantizer `grouped`")
         self.autoencoder.load_state_dict(start.autoencoder.state_dict())
-        self.linear.mean.copy_(start.mean)
-        self.linear.analysis.copy_(from_int8(start.analysis, start.analysis_scales))
-        self.linear.synthesis.copy_(from_int8(start.synthesis, start.synthesis_scales))
+        analysis, synthesis = from_int8(start.analysis, start.analysis_scales), from_int8(start.synthesis, start.synthesis_scales)
         self.quantizer.components.copy_(start.quantizer.components)
         positions = list(start.quantizer.positions())
         self.quantizer.fill([table for _, table in positions])
         variances = torch.zeros_like(self.component_scales)
         for components, table in positions:
             variances.index_add_(0, components, table.square().mean(0))
-        self.component_scales.copy_(variances.sqrt().clamp(min=1e-6))
+        self.take_components(start.mean, analysis, synthesis, variances.sqrt())
+
+    @torch.no_grad()
+    def take_components(self, mean: Tensor, analysis: Tensor, synthesis: Tensor, deviations: Tensor) -> None:
+        """Take over a linear coding of tiles, with which this one then agrees, but for the quantizer, until it is trained.
+
+        Args:
+            mean: (C * cells^2,) of a tile of the map.
+            analysis, synthesis: of as many components as the vectors have numbers, in their order: those of the first vector first.
+            deviations: of each component.
+        """
+        if self.linear is None:
+            raise ValueError("components need the linear part")
+        self.linear.mean.copy_(mean)
+        self.linear.analysis.copy_(analysis)
+        self.linear.synthesis.copy_(synthesis)
+        self.component_scales.copy_(deviations.clamp(min=1e-6))
         for head in (self.encoder.head, self.decoder.head.weight, self.decoder.head.bias):
             nn.init.zeros_(head)
         self.after_load()
@@ -224,11 +241,28 @@ class NestedTokenizer(WholePictureTokenizer):
         return self.latents_of(self.map_of(images))
 
     def lookup(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        vectors = self.quantizer.lookup(ids, lengths)
+        vectors = self.from_units(self.quantizer.lookup(ids, lengths))
         vectors = pad(vectors, (0, 0, 0, self.config.quantizer.num_latents - vectors.shape[1]))  # ids may be of prefixes
         if self.fill is None:
             return vectors
         return vectors + torch.where(self.covered(lengths), 0.0, self.fill).view_as(vectors)
+
+    def quantize(self, latents: Tensor) -> Quantized:
+        quantized: Quantized = self.quantizer(self.in_units(latents))
+        return replace(quantized, vectors=self.from_units(quantized.vectors))
+
+    def in_units(self, latents: Tensor) -> Tensor:
+        """Latents (B, N, D) as the quantizer takes them: what is usual for each number is 1, but for the tables of a linear start, which
+        are in the components' own units.
+        """
+        return latents if self.tables_of_components else latents / self._scales(latents.shape[1])
+
+    def from_units(self, vectors: Tensor) -> Tensor:
+        """The inverse of `in_units`."""
+        return vectors if self.tables_of_components else vectors * self._scales(vectors.shape[1])
+
+    def _scales(self, num_latents: int) -> Tensor:
+        return self.component_scales.view(self.config.quantizer.num_latents, -1)[:num_latents]
 
     def covered(self, lengths: Tensor) -> Tensor:
         """(B, N * D) bool: which numbers of the vectors the first `lengths` (B,) tokens speak of."""
@@ -258,6 +292,15 @@ class NestedTokenizer(WholePictureTokenizer):
         tiles = rearrange(self.linear.inverse(numbers), "b (c h w) -> b c h w", h=self.cells, w=self.cells)
         latents = stitch_tiles(tiles, rows, cols)
         return _centred(self.autoencoder.decode(latents)) if self.codes_pixels else latents
+
+    @torch.no_grad()
+    def encode_grid_with_errors(self, images: Tensor, *, overlap: int = 0) -> tuple[Tokens, Tensor]:
+        if self.tables_of_components:
+            return super().encode_grid_with_errors(images, overlap=overlap)
+        self._check_grid(images, overlap)
+        ids = self.quantize(self.latents(images)).ids
+        known = [self.from_units(self.quantizer.lookup(ids, ids.new_full((len(ids),), n))) for n in (0, *self.spec.prefix_lengths)]
+        return Tokens.full(ids, self.spec), torch.stack([(known[-1] - own).square().sum((1, 2)) for own in known], 1)
 
     @torch.no_grad()
     def encode_grid(self, images: Tensor, num_tokens: int | None = None, *, overlap: int = 0) -> Tokens:
@@ -299,7 +342,7 @@ def _shown(centred: Tensor) -> Tensor:
 
 
 def _stored(name: str, value: Tensor) -> Tensor | Int8:
-    if name in ("quantizer.codes", "linear.synthesis"):
+    if name == "linear.synthesis" or (name.startswith("quantizer.") and name.endswith("codes") and value.ndim > 1):
         return compact(value, (value.ndim - 2,))  # a scale for each component
     return compact(value)
 

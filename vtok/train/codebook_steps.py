@@ -30,8 +30,7 @@ class CodebookSteps(nn.Module):
 
     def losses(self, latents: Tensor, quantized: Quantized) -> dict[str, Tensor]:
         """The quantizer's weighted losses, of latents (B, N, D) of a batch; `after_step` follows when the step has seen all its batches."""
-        if self.learning:
-            self._coded.append((latents.detach(), quantized.ids))
+        self._coded.append((latents.detach(), quantized.ids))
         return {name: self.weights[name] * value for name, value in quantized.losses.items()}
 
     @torch.no_grad()
@@ -41,8 +40,6 @@ class CodebookSteps(nn.Module):
         Args:
             generator: on the CPU, in one state on all processes.
         """
-        if not self.learning:
-            return
         latents, ids = (gathered(torch.cat(parts)) for parts in zip(*self._coded, strict=True))
         self._coded.clear()
         coded = quantizer.coded(latents, ids)  # by the codes as they are before any of them moves
@@ -50,6 +47,7 @@ class CodebookSteps(nn.Module):
         for learning, (live, kept), (own, rows) in zip(self.learning, tables, coded, strict=True):
             replaced = cast(CodebookTraining, learning).update(live, own, rows, generator)
             kept.codes.copy_(torch.where(replaced[..., None], live.codes.detach(), kept.codes))
+        quantizer.take_use(ids)
 
 
 def loss_weights(quantizer: Quantizer, config: CodebookTrainingConfig) -> Mapping[str, float]:

@@ -32,6 +32,7 @@ class Quantizer(nn.Module, ABC):
 
     dim: int  # D
     codebook_sizes: tuple[int, ...]
+    vectors_reach_codes: bool = False  # whether gradients of `forward`'s vectors reach the codes, not only those of the losses
     loss_weights: ClassVar[Mapping[str, float]] = {}  # of each loss that `forward` may return, as published
 
     def num_positions(self, num_latents: int) -> int:
@@ -53,6 +54,10 @@ class Quantizer(nn.Module, ABC):
     def coded(self, z: Tensor, ids: Tensor) -> Sequence[tuple[Tensor, Tensor]]:  # noqa: ARG002 - there are no tables
         """What each of `learned_tables()` coded when z (B, N, D) became ids (B, P, K): its latents (B, n, d), their ids (B, n, 1)."""
         return ()
+
+    @torch.no_grad()
+    def take_use(self, ids: Tensor) -> None:
+        """Take note, after a training step, of its ids (B, P, K), those of all processes; what is never used may be replaced."""
 
     @torch.no_grad()
     def search(self, z: Tensor) -> tuple[Tensor, Tensor]:

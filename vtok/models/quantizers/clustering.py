@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from vtok.models.quantizers.nearest import POINTS_AT_ONCE
+from vtok.models.quantizers.nearest import assign
 from vtok.models.quantizers.vq import VectorQuantizer
 
 SHARPNESS = 10.0  # how fast the move fades with use
@@ -42,17 +42,5 @@ class CodebookClustering(nn.Module):
         self.usage.lerp_(counts / taken.shape[1], 1 - self.decay)
         share = torch.exp(-SHARPNESS * size / (1 - self.decay) * self.usage - LEAST_STILLNESS)
         for table, codes in enumerate(quantizer.codes):
-            nearest = _nearest_points(quantizer.place(codes.float()), points[table])
+            nearest = assign(quantizer.place(codes.float()), points[table])
             codes.lerp_(rows[table, nearest].to(codes.dtype), share[table, :, None].to(codes.dtype))
-
-
-def _nearest_points(codes: Tensor, points: Tensor) -> Tensor:
-    """Index (K,) of the nearest of points (N, D) for each of codes (K, D), streamed over the points."""
-    least = codes.new_full((len(codes),), torch.inf)
-    nearest = torch.zeros(len(codes), dtype=torch.int64, device=codes.device)
-    for first in range(0, len(points), POINTS_AT_ONCE):
-        part = points[first : first + POINTS_AT_ONCE]
-        distances, places = torch.addmm(part.square().sum(1), codes, part.T, alpha=-2).min(1)  # less the codes' own squares
-        nearest = torch.where(distances < least, first + places, nearest)
-        least = torch.minimum(least, distances)
-    return nearest

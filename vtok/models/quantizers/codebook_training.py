@@ -18,10 +18,11 @@ class CodebookTrainingConfig(BaseModel):
     Args:
         learning: "gradient": by the codebook loss; "ema": as running means of the latents that took them; "clustering": by the codebook
             loss, and moved onto latents the more the less they are used.
-        commitment: weight of the loss that draws latents to their codes; None, of this and the three below: as published for the quantizer.
+        commitment: weight of the loss that draws latents to their codes; None, of this and the four below: as published for the quantizer.
         codebook: weight of the loss that draws codes to their latents; unused with "ema".
         entropy: weight of the penalty of undecided latents and unevenly used codes.
         disentanglement: weight of the loss that keeps branches from saying the same.
+        auxiliary: weight of what a class of vector-quantize-pytorch asks for.
         ema_decay: of the running means, a step, with "clustering" of each code's use; unused with "gradient".
         revival: of codes that nothing uses; "clustering" is one of its own, so that this is unused there.
     """
@@ -32,12 +33,13 @@ class CodebookTrainingConfig(BaseModel):
     codebook: float | None = Field(None, ge=0)
     entropy: float | None = Field(None, ge=0)
     disentanglement: float | None = Field(None, ge=0)
+    auxiliary: float | None = Field(None, ge=0)
     ema_decay: float = Field(0.99, gt=0, lt=1)
     revival: RevivalConfig = RevivalConfig()
 
     def chosen_weights(self) -> dict[str, float]:
         """The weights that are not left to the quantizer, by the names of the losses."""
-        weights = {name: getattr(self, name) for name in ("commitment", "codebook", "entropy", "disentanglement")}
+        weights = {name: getattr(self, name) for name in ("commitment", "codebook", "entropy", "disentanglement", "auxiliary")}
         return {name: value for name, value in weights.items() if value is not None}
 
 

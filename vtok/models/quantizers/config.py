@@ -1,25 +1,71 @@
-"""Quantizers by what a model's configuration says of them."""
+"""Quantizers by what a model's configuration says of them: those of strings, whose parts `part_config` has."""
 
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import nn
 
 from vtok.models.quantizers.base import Quantizer
-from vtok.models.quantizers.fsq import FiniteScalarQuantizer
+from vtok.models.quantizers.cascade import CascadedQuantizer
+from vtok.models.quantizers.entropy import EntropyConfig
+from vtok.models.quantizers.estimators import Estimator
+from vtok.models.quantizers.factorized import FactorizedQuantizer
 from vtok.models.quantizers.grouped_trained import TrainedGroupedQuantizer
-from vtok.models.quantizers.vq import SphericalVectorQuantizer, VectorQuantizer
+from vtok.models.quantizers.multi_codebook import MultiCodebookQuantizer
+from vtok.models.quantizers.multiscale_cumulative import CumulativeMultiscaleQuantizer
+from vtok.models.quantizers.multiscale_stagewise import StagewiseMultiscaleQuantizer
+from vtok.models.quantizers.part_config import (
+    BsqPart,
+    FsqPart,
+    IbqPart,
+    LfqPart,
+    LibraryPart,
+    MultiCodebookPart,
+    Part,
+    SimVqPart,
+    Tables,
+    VqPart,
+    build_part,
+)
+from vtok.models.quantizers.residual import ResidualQuantizer
+from vtok.models.quantizers.shared_index import SharedIndexQuantizer
 
+MAX_POSITIONS = 65_536  # of a multi-scale string
 MAX_TABLE_BYTES = 2**30  # a configuration comes from a file: what it asks for is bounded before it is made
 
 
-class _Config(BaseModel):
+class StringConfig(BaseModel):
+    """A quantizer of all latents of a string."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    def table_bytes(self) -> int:
+        """What its tables take."""
+        raise NotImplementedError
 
-Sized = TypeVar("Sized", bound=_Config)
+    @model_validator(mode="after")
+    def _tables_have_a_size(self) -> Self:
+        if self.table_bytes > MAX_TABLE_BYTES:
+            raise ValueError(f"the tables would take {self.table_bytes:,} bytes, at most {MAX_TABLE_BYTES:,} are allowed")
+        return self
 
 
-class GroupedConfig(_Config):
+class _OneForEach(StringConfig):
+    """Latent k is token k.
+
+    Args:
+        num_tokens: of a string.
+    """
+
+    num_tokens: int = Field(ge=1, le=4096)
+
+    @property
+    def num_latents(self) -> int:
+        return self.num_tokens
+
+
+class GroupedConfig(StringConfig):
     """A table for each token's own components of one vector (`grouped_trained.TrainedGroupedQuantizer`).
 
     Args:
@@ -37,76 +83,258 @@ class GroupedConfig(_Config):
     def num_latents(self) -> int:
         return 1
 
+    @property
+    def table_bytes(self) -> int:
+        return 4 * sum(self.widths) * self.codebook_size
+
     @model_validator(mode="after")
-    def _tables_have_a_size(self) -> Self:
+    def _every_token_codes_something(self) -> Self:
         if min(self.widths) < 1:
             raise ValueError("every token codes at least one component")
-        return _bounded(self, 4 * sum(self.widths) * self.codebook_size)
+        return self
 
 
-class VqConfig(_Config):
-    """Tokens of a learned table (`vq`).
+class VqConfig(VqPart, _OneForEach):
+    """Tokens of a learned table.
 
     Args:
-        kind: "vq" takes the nearest code, "spherical_vq" the one at the smallest angle.
-        num_tokens: of a string.
-        dim: numbers of a token's vector.
-        codebook_size: codes of a table.
         shared: one table for all tokens, otherwise each has its own.
     """
 
-    kind: Literal["vq", "spherical_vq"] = "vq"
-    num_tokens: int = Field(ge=1, le=4096)
-    dim: int = Field(12, ge=1, le=4096)
-    codebook_size: int = Field(4096, ge=2, le=2**20)
     shared: bool = True
 
     @property
-    def num_latents(self) -> int:
-        return self.num_tokens
-
-    @model_validator(mode="after")
-    def _tables_have_a_size(self) -> Self:
-        return _bounded(self, 4 * self.dim * self.codebook_size * (1 if self.shared else self.num_tokens))
+    def table_bytes(self) -> int:
+        return super().table_bytes * (1 if self.shared else self.num_tokens)
 
 
-class FsqConfig(_Config):
-    """Tokens of rounded components (`fsq.FiniteScalarQuantizer`).
+class SimVqConfig(SimVqPart, _OneForEach):
+    """Tokens of a table that one matrix makes of fixed codes."""
+
+
+class IbqConfig(IbqPart, _OneForEach):
+    """Tokens of a table all of whose codes take gradients."""
+
+
+class FsqConfig(FsqPart, _OneForEach):
+    """Tokens of rounded components."""
+
+
+class LfqConfig(LfqPart, _OneForEach):
+    """Tokens of signs."""
+
+
+class BsqConfig(BsqPart, _OneForEach):
+    """Tokens of signs on a sphere."""
+
+
+class LibraryConfig(LibraryPart, _OneForEach):
+    """Tokens of a class of vector-quantize-pytorch."""
+
+
+class MultiCodebookConfig(MultiCodebookPart, _OneForEach):
+    """Tokens of several tables drawn in training."""
+
+
+class ResidualConfig(_OneForEach):
+    """Tokens in stages, each of which codes what the ones before have left (`residual`).
 
     Args:
-        num_tokens: of a string.
-        levels: of each component.
+        stages: what each stage is, or one for all, which then share it.
+        num_stages: how many there are where they share one; None: as many as are given.
+        scales: what each stage takes for 1, see `residual`; 1 when empty.
     """
 
-    kind: Literal["fsq"] = "fsq"
-    num_tokens: int = Field(ge=1, le=4096)
-    levels: tuple[int, ...] = Field((8, 8, 8, 6, 5), min_length=1, max_length=64)
+    kind: Literal["residual"] = "residual"
+    stages: tuple[Part, ...] = Field(min_length=1, max_length=64)
+    num_stages: int | None = Field(None, ge=1, le=64)
+    scales: tuple[float, ...] = ()
+
+    @property
+    def table_bytes(self) -> int:
+        return sum(stage.table_bytes for stage in self.stages)
+
+
+class FactorizedConfig(_OneForEach):
+    """Tokens of branches, each of which codes its own slice of a vector (`factorized`).
+
+    Args:
+        branches: what each branch is, in the order of the slices.
+    """
+
+    kind: Literal["factorized"] = "factorized"
+    branches: tuple[Part, ...] = Field(min_length=1, max_length=64)
+
+    @property
+    def table_bytes(self) -> int:
+        return sum(branch.table_bytes for branch in self.branches)
+
+
+class SharedIndexConfig(_OneForEach):
+    """Tokens whose one id stands for a code of each part of a vector (`shared_index`).
+
+    Args:
+        widths: numbers of each part.
+        codebook_size: rows of the table.
+        weights: of each part's distance; 1 when empty.
+        estimator, entropy: as of VQ.
+    """
+
+    kind: Literal["shared_index"] = "shared_index"
+    widths: tuple[int, ...] = Field(min_length=1, max_length=64)
+    codebook_size: int = Field(4096, ge=2, le=2**20)
+    weights: tuple[float, ...] = ()
+    estimator: Estimator = "straight_through"
+    entropy: EntropyConfig | None = None
+
+    @property
+    def table_bytes(self) -> int:
+        return 4 * sum(self.widths) * self.codebook_size
+
+    @model_validator(mode="after")
+    def _parts_have_numbers(self) -> Self:
+        if min(self.widths) < 1:
+            raise ValueError("every part has at least one number")
+        return self
+
+
+class CascadeConfig(Tables, StringConfig):
+    """Tokens of a string of vectors and of its halves, quarters, ..., the finest first (`cascade`, McQuic).
+
+    Args:
+        num_latents: vectors, a multiple of 2 to the power of the levels after the first.
+        num_levels: how many there are.
+    """
+
+    kind: Literal["cascade"] = "cascade"
+    num_latents: int = Field(ge=1, le=4096)
+    num_levels: int = Field(2, ge=1, le=12)
+
+    @property
+    def table_bytes(self) -> int:
+        return self.num_levels * super().table_bytes
+
+    @model_validator(mode="after")
+    def _levels_halve(self) -> Self:
+        if self.num_latents % 2 ** (self.num_levels - 1):
+            raise ValueError(f"{self.num_latents} vectors cannot be halved {self.num_levels - 1} times")
+        return self
+
+
+class _ScalesConfig(StringConfig):
+    """
+    Args:
+        scales: rows and columns of each scale, or its length in one dimension; the last is the map, or the string, that is coded.
+        part: what codes the cells of all scales.
+    """
+
+    scales: tuple[tuple[int, int] | int, ...] = Field(min_length=1, max_length=64)
+    part: Part
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Rows, columns of each scale."""
+        return tuple((1, scale) if isinstance(scale, int) else scale for scale in self.scales)
 
     @property
     def num_latents(self) -> int:
-        return self.num_tokens
+        rows, cols = self.sizes[-1]
+        return rows * cols
+
+    @property
+    def table_bytes(self) -> int:
+        return self.part.table_bytes
+
+    @model_validator(mode="after")
+    def _scales_have_cells(self) -> Self:
+        if min(min(size) for size in self.sizes) < 1 or sum(rows * cols for rows, cols in self.sizes) > MAX_POSITIONS:
+            raise ValueError(f"scales have rows and columns, and {MAX_POSITIONS:,} cells in all at most")
+        return self
 
 
-QuantizerConfig = Annotated[GroupedConfig | VqConfig | FsqConfig, Field(discriminator="kind")]
+class MultiscaleConfig(_ScalesConfig):
+    """Tokens of maps of several sizes, from the smallest, whose smoothed sums are the vectors (`multiscale_cumulative`, VAR).
+
+    Args:
+        num_convolutions: that smooth, from one for all scales to one for each; 0 for none.
+        ratio: share of the smoothed map.
+    """
+
+    kind: Literal["multiscale"] = "multiscale"
+    num_convolutions: int = Field(4, ge=0, le=64)
+    ratio: float = Field(0.5, ge=0, le=1)
 
 
-def build(config: GroupedConfig | VqConfig | FsqConfig) -> Quantizer:
+class StagewiseMultiscaleConfig(_ScalesConfig):
+    """Tokens of maps of several sizes, each of which learns by itself (`multiscale_stagewise`, TokenFlow)."""
+
+    kind: Literal["multiscale_stagewise"] = "multiscale_stagewise"
+
+
+AnyConfig = (
+    GroupedConfig
+    | VqConfig
+    | SimVqConfig
+    | IbqConfig
+    | FsqConfig
+    | LfqConfig
+    | BsqConfig
+    | MultiCodebookConfig
+    | LibraryConfig
+    | ResidualConfig
+    | FactorizedConfig
+    | SharedIndexConfig
+    | CascadeConfig
+    | MultiscaleConfig
+    | StagewiseMultiscaleConfig
+)
+QuantizerConfig = Annotated[AnyConfig, Field(discriminator="kind")]
+
+
+def build(config: AnyConfig) -> Quantizer:
     """The quantizer that `config` describes.
 
     Raises:
-        ConfigError: levels that FSQ does not take.
+        ConfigError: parts that make no quantizer, or do not fit together.
     """
     match config:
         case GroupedConfig():
             return TrainedGroupedQuantizer(config.dim, config.widths, config.codebook_size)
+        case ResidualConfig():
+            return ResidualQuantizer([build_part(own) for own in config.stages], config.num_stages, scales=config.scales or None)
+        case FactorizedConfig():
+            return FactorizedQuantizer([build_part(own) for own in config.branches])
+        case SharedIndexConfig():
+            size, weights = config.codebook_size, config.weights or None
+            return SharedIndexQuantizer(config.widths, size, weights=weights, estimator=config.estimator, entropy=config.entropy)
+        case MultiscaleConfig():
+            num, ratio = config.num_convolutions, config.ratio
+            return CumulativeMultiscaleQuantizer(build_part(config.part), config.sizes, num_convolutions=num, ratio=ratio)
+        case StagewiseMultiscaleConfig():
+            return StagewiseMultiscaleQuantizer(build_part(config.part), config.sizes)
         case VqConfig():
-            kind = VectorQuantizer if config.kind == "vq" else SphericalVectorQuantizer
-            return kind(config.dim, config.codebook_size, num_tables=1 if config.shared else config.num_tokens)
-        case FsqConfig():
-            return FiniteScalarQuantizer(config.levels)
+            return build_part(config, num_tables=1 if config.shared else config.num_tokens)
+        case CascadeConfig():
+            return halving_cascade(config)
+        case _:
+            return build_part(config)
 
 
-def _bounded(config: Sized, size_bytes: int) -> Sized:
-    if size_bytes > MAX_TABLE_BYTES:
-        raise ValueError(f"the tables would take {size_bytes:,} bytes, at most {MAX_TABLE_BYTES:,} are allowed")
-    return config
+def halving_cascade(config: CascadeConfig) -> CascadedQuantizer:
+    """Levels of a string of vectors, each half as long as the one before, by strided convolutions and back."""
+    dim, steps = config.dim, [(1, 1), *[(1, 2)] * (config.num_levels - 1)]
+    parts = [MultiCodebookQuantizer(dim, config.codebook_size, config.num_groups) for _ in steps]
+    down = [nn.Conv2d(dim, dim, step, stride=step) for step in steps]
+    up = [nn.ConvTranspose2d(dim, dim, step, stride=step) for step in steps]
+    return CascadedQuantizer(dim, (1, config.num_latents), parts, down, up)
+
+
+def scales_of(config: AnyConfig) -> tuple[tuple[int, int], ...] | None:
+    """Rows, columns of each scale of a multi-scale string; None for others."""
+    match config:
+        case MultiscaleConfig() | StagewiseMultiscaleConfig():
+            return config.sizes
+        case CascadeConfig():
+            return tuple((1, config.num_latents >> level) for level in range(config.num_levels))
+        case _:
+            return None

@@ -9,12 +9,15 @@ from torch import Tensor
 
 from vtok.errors import ConfigError
 from vtok.models.quantizers.base import Quantized, Quantizer
+from vtok.models.quantizers.estimators import straight_through
 
 SPILL = 1e-3  # share by which the bound passes the outermost level, so that it can be reached
 
 
 class FiniteScalarQuantizer(Quantizer):
     """One id a latent: its components' levels as digits, the first the least significant. No losses.
+
+    Level k of L stands for (k - L // 2) / (L // 2): -1 to 1 where L is odd, one step short of 1 where it is even.
 
     Args:
         levels: of each component, at least 2; (8, 5, 5, 5) for 1,000 codes, (7, 5, 5, 5, 5) for 4,375.
@@ -40,17 +43,20 @@ class FiniteScalarQuantizer(Quantizer):
         """60 codes of 3 components, an even number of levels among them."""
         return cls((4, 5, 3))
 
+    @property
+    def span(self) -> Tensor:
+        """(D,) steps from the middle of the levels to the lowest."""
+        return self.levels // 2
+
     def forward(self, z: Tensor) -> Quantized:
         with torch.autocast(z.device.type, enabled=False):
             bounded = self._bound(z.float())
-            steps = bounded.detach().round()
-            ids = ((steps.long() + self.levels // 2) * self.strides).sum(-1, keepdim=True)  # (B, N, 1)
-            vectors = (bounded + (steps - bounded).detach()) / (self.levels // 2)
-        return Quantized(vectors, ids)
+            digits = self._round(bounded.detach())
+            vectors = straight_through(bounded / self.span, self._values(digits))
+        return Quantized(vectors, (digits * self.strides).sum(-1, keepdim=True))
 
     def lookup(self, ids: Tensor, lengths: Tensor | None = None) -> Tensor:
-        digits = ids // self.strides % self.levels  # (B, N, D)
-        vectors = (digits - self.levels // 2).float() / (self.levels // 2)
+        vectors = self._values(ids // self.strides % self.levels)
         if lengths is not None:
             vectors = vectors * (torch.arange(ids.shape[1], device=ids.device) < lengths[:, None])[..., None]
         return vectors
@@ -60,3 +66,30 @@ class FiniteScalarQuantizer(Quantizer):
         half = (self.levels - 1) * (1 + SPILL) / 2
         offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
         return (z + torch.atanh(offset / half)).tanh() * half - offset
+
+    def _round(self, bounded: Tensor) -> Tensor:
+        """What `_bound` gives to digits (B, N, D) int64, 0 to L - 1."""
+        return bounded.round().long() + self.span
+
+    def _values(self, digits: Tensor) -> Tensor:
+        """Digits (B, N, D) to the numbers (B, N, D) float32 that they stand for."""
+        return (digits - self.span).float() / self.span
+
+
+class SymmetricScalarQuantizer(FiniteScalarQuantizer):
+    """Levels from -1 to 1, evenly apart, whatever their number: 2 levels are -1 and 1, where `FiniteScalarQuantizer` has -1 and 0."""
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """40 codes of 3 components."""
+        return cls((2, 4, 5))
+
+    @property
+    def span(self) -> Tensor:
+        return (self.levels - 1) / 2
+
+    def _bound(self, z: Tensor) -> Tensor:
+        return self.span * (z.tanh() + 1)
+
+    def _round(self, bounded: Tensor) -> Tensor:
+        return (bounded + 0.5).floor().long()

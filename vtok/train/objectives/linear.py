@@ -104,12 +104,21 @@ class LinearObjective:
 
     @torch.no_grad()
     def prepare(self, pictures: Pictures, generator: torch.Generator) -> LinearTokenizer:
+        components, points = self.components(pictures, generator)
+        return self._tokenizer(components, self._fit_tables(points, generator))
+
+    @torch.no_grad()
+    def components(self, pictures: Pictures, generator: torch.Generator) -> tuple[Components, Tensor]:
+        """The principal components, largest variance first, and those of random tiles, (num_tiles, n).
+
+        Raises:
+            DataError: fewer tiles than codes.
+        """
         tiles = self._random_tiles(pictures, generator)
         root, inverse_root = self._metric_roots(pictures, generator)
         log.info("principal components of %d tiles", len(tiles))
         components = principal_components(tiles, self.config.max_components, root, inverse_root)
-        tables = self._fit_tables(tiles @ components.analysis.T, generator)
-        return self._tokenizer(components, tables)
+        return components, tiles @ components.analysis.T
 
     def _metric_roots(self, pictures: Pictures, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         metric = self.config.metric

@@ -12,16 +12,16 @@ from vtok.eval.lpips import MIN_SIDE
 from vtok.models.decoders import Decoded
 from vtok.models.quantizers import Quantized
 from vtok.models.quantizers.codebook_training import CodebookTrainingConfig
-from vtok.models.quantizers.config import FsqConfig, VqConfig
+from vtok.models.quantizers.config import AnyConfig, GroupedConfig, QuantizerConfig, scales_of
 from vtok.models.quantizers.config import build as build_quantizer
 from vtok.models.quantizers.grouped_trained import TrainedGroupedQuantizer
-from vtok.models.quantizers.vq import VectorQuantizer
 from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.tokenizers.nested import NestedConfig, NestedSizes, NestedTokenizer, tile_layout
 from vtok.tokenizers.prefix import Pair, PrefixRule, draw_lengths
 from vtok.tokenizers.spec import TokenSpec
-from vtok.train.closed_form.first_codes import fill_with_latents, latents_of_tiles
+from vtok.tokenizers.tiles import cut_tiles
+from vtok.train.closed_form.first_codes import features_of_tiles, fill_with_latents, latents_of_tiles
 from vtok.train.closed_form.refit import refit_unused
 from vtok.train.codebook_steps import CodebookSteps
 from vtok.train.config import DataConfig, OptimizerConfig
@@ -29,6 +29,7 @@ from vtok.train.frozen import frozen_autoencoder
 from vtok.train.losses.adversary import Adversary, AdversaryConfig
 from vtok.train.losses.alignment import alignment_features, alignment_loss
 from vtok.train.losses.picture_losses import PictureLossConfig, PictureLosses
+from vtok.train.losses.semantics import SemanticLoss, SemanticsConfig
 from vtok.train.objective import Group, Losses
 from vtok.train.objectives.linear import LinearObjective, LinearObjectiveConfig
 from vtok.train.samples.batch import Batch
@@ -38,6 +39,7 @@ from vtok.train.samples.pictures import Pictures
 from vtok.weights import load
 
 TILES_PER_CODE = 8  # that tables are fitted anew on
+USUAL_TILES = 2048  # whose features tell what is usual
 LENGTHS, SPREAD, REVIVAL = range(3)  # what a draw is for
 
 
@@ -62,7 +64,8 @@ class NestedObjectiveConfig(BaseModel):
             weights by name or folder of the family `linear` are begun with, those of `nested` are trained on.
         linear: the linear start; a random one takes its autoencoder and its tiles.
         model: sizes; those of a `nested` start are its own.
-        quantizer: of a random start; a linear one brings its tables.
+        quantizer: of a random start, and of a linear one, whose components it codes, each vector the next ones; None takes the tables of
+            the linear coder itself.
         prefix: how many tokens a step decodes.
         refit_below: tables of a `nested` start that use less than this share of their codes are fitted anew before the first step; 0: none.
         spread: largest factor, in octaves, by which the tiles of a picture differ from the prefix drawn for it; a codec gives each its own.
@@ -71,6 +74,7 @@ class NestedObjectiveConfig(BaseModel):
             count by the square of the part, since texture that one token cannot know of pleases them.
         alignment: weight of a prefix's first decoder features against those of all tokens, where both are decoded.
         vq: how tables of VQ are learned.
+        semantics: a part of each token's vector that is to say what a picture shows; None leaves it out.
         adversary: a discriminator that judges the last decode of a step; None leaves it out.
         network, autoencoder_decoder, codes: updates of the transformers, of the autoencoder's decoder, of the codes; the linear part stays.
     """
@@ -79,7 +83,7 @@ class NestedObjectiveConfig(BaseModel):
     start: str = "linear"
     linear: LinearObjectiveConfig = LinearObjectiveConfig()
     model: NestedSizes = NestedSizes()
-    quantizer: VqConfig | FsqConfig | None = Field(None, discriminator="kind")
+    quantizer: QuantizerConfig | None = None
     prefix: PrefixRule = Pair()
     refit_below: float = Field(0.0, ge=0, le=1)
     spread: float = Field(0.0, ge=0, le=8)
@@ -87,6 +91,7 @@ class NestedObjectiveConfig(BaseModel):
     networks_from: int = Field(1, ge=1)
     alignment: float = Field(1.0, ge=0)
     vq: CodebookTrainingConfig = CodebookTrainingConfig()
+    semantics: SemanticsConfig | None = None
     adversary: AdversaryConfig | None = None
     network: NetworkOptimizer = NetworkOptimizer()
     autoencoder_decoder: DecoderOptimizer = DecoderOptimizer()
@@ -94,8 +99,12 @@ class NestedObjectiveConfig(BaseModel):
 
     @model_validator(mode="after")
     def _quantizer_fits_the_start(self) -> Self:
-        if (self.start == "random") != (self.quantizer is not None):
-            raise ValueError('a quantizer belongs to start = "random", and that to a quantizer; other starts bring their own')
+        if self.start == "random" and (self.quantizer is None or isinstance(self.quantizer, GroupedConfig)):
+            raise ValueError('start = "random" needs a quantizer, and not "grouped", which is what a linear start brings')
+        if self.start not in ("random", "linear") and self.quantizer is not None:
+            raise ValueError('a quantizer belongs to start = "random" or "linear"; weights bring their own')
+        if isinstance(self.quantizer, GroupedConfig):
+            raise ValueError('leave out the quantizer "grouped": a linear start brings it')
         return self
 
 
@@ -115,6 +124,9 @@ class NestedObjective(nn.Module):
         super().__init__()
         self.config = config
         self.pictures = PictureLosses(config.pictures)
+        self.semantics: SemanticLoss | None = None
+        if config.semantics is not None:
+            self.semantics = SemanticLoss(config.semantics)
         self._start: Tokenizer | LinearObjective | None = None
         if config.start == "linear":
             self._start = LinearObjective(config.linear)
@@ -139,14 +151,23 @@ class NestedObjective(nn.Module):
         if isinstance(self._start, Tokenizer):
             return self._start.spec
         linear, quantizer = self.config.linear, self.config.quantizer
+        size = (linear.tile_size, linear.tile_size)
         if quantizer is None:
             num_tokens = sum(stage.tokens for stage in linear.stages)
-        else:
-            num_tokens = build_quantizer(quantizer).num_positions(quantizer.num_latents)
-        size = (linear.tile_size, linear.tile_size)
-        return TokenSpec((linear.codebook_size,), num_tokens, tuple(range(1, num_tokens + 1)), size, size)
+            return TokenSpec((linear.codebook_size,), num_tokens, tuple(range(1, num_tokens + 1)), size, size)
+        built = build_quantizer(quantizer)
+        lengths = built.prefix_lengths(quantizer.num_latents)
+        return TokenSpec(built.codebook_sizes, lengths[-1], lengths, size, size, scales=scales_of(quantizer))
 
     def prepare(self, pictures: Pictures, generator: torch.Generator) -> NestedTokenizer:
+        model = self._prepared(pictures, generator)
+        if self.semantics is not None:
+            self.semantics.learn_usual(features_of_tiles(self.semantics, model.spec.input_size[0], pictures, USUAL_TILES))
+        return model
+
+    def _prepared(self, pictures: Pictures, generator: torch.Generator) -> NestedTokenizer:
+        if isinstance(self._start, LinearObjective) and self.config.quantizer is not None:
+            return self._on_components(self._start, self.config.quantizer, pictures, generator).eval()
         start = self._start.prepare(pictures, generator) if isinstance(self._start, LinearObjective) else self._start
         if isinstance(start, NestedTokenizer):
             return self._refitted(start, pictures, generator)
@@ -169,8 +190,25 @@ class NestedObjective(nn.Module):
         sizes = {"autoencoder": config, "tile_size": linear.tile_size, "quantizer": self.config.quantizer, "linear": False}
         model = NestedTokenizer(NestedConfig.model_validate({**dict(self.config.model), **sizes}))
         model.autoencoder.load_state_dict(autoencoder.state_dict())
-        if isinstance(model.quantizer, VectorQuantizer):
-            fill_with_latents(model, model.quantizer, pictures, generator)
+        fill_with_latents(model, pictures, generator)
+        return model
+
+    def _on_components(
+        self, objective: LinearObjective, quantizer: AnyConfig, pictures: Pictures, generator: torch.Generator
+    ) -> NestedTokenizer:
+        """A linear coding by principal components, and the quantizer in place of the coder's own tables."""
+        sizes = {"autoencoder": objective.autoencoder_config, "tile_size": objective.config.tile_size, "quantizer": quantizer}
+        with torch.random.fork_rng([]):
+            torch.manual_seed(generator.initial_seed())
+            model = NestedTokenizer(NestedConfig.model_validate({**dict(self.config.model), **sizes, "linear": True}))
+        components, points = objective.components(pictures, generator)
+        num = model.component_scales.numel()
+        if points.shape[1] < num:
+            to_do = f"raise linear.max_components, now {objective.config.max_components}, or lower the quantizer's"
+            raise ConfigError(f"the quantizer codes {num} components of a tile, there are {points.shape[1]}; {to_do}")
+        model.autoencoder.load_state_dict(objective.autoencoder.state_dict())
+        model.take_components(components.mean, components.analysis[:num], components.synthesis[:, :num], points[:, :num].std(0))
+        fill_with_latents(model, pictures, generator)
         return model
 
     def begin(self, tokenizer: Tokenizer, seed: int) -> None:
@@ -189,6 +227,9 @@ class NestedObjective(nn.Module):
         codes = [parameter for parameter in quantizer.parameters() if parameter.requires_grad]
         elsewhere = {id(parameter) for parameter in (*codes, *decoder)}
         network = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in elsewhere]
+        if self.semantics is not None:
+            self.semantics.begin(model.config.quantizer.num_latents, quantizer.dim, seed)
+            network += self.semantics.parameters()
         groups = [
             Group("network", network, self.config.network),
             Group("autoencoder_decoder", decoder, self.config.autoencoder_decoder),
@@ -208,14 +249,19 @@ class NestedObjective(nn.Module):
         latents = model.latents_of(self._maps(batch))
         quantized = model.quantize(latents)
         lengths = self._lengths(batch)
-        decodes = [self._decode(batch, quantized, own) for own in lengths]
+        prefixes = [self._prefix(quantized, own) for own in lengths]
+        decodes = [model.decode_map(*pair, *self._grid(batch)) for pair in zip(prefixes, lengths, strict=True)]
         target = self.pictures.target(batch.images)
         shares = [(own / config.networks_from).clamp(max=1).square().view(len(batch.images), -1).mean(1) for own in lengths]
         found = [self.pictures(decoded.pictures.float(), target, share) for decoded, share in zip(decodes, shares, strict=True)]
         losses = {name: torch.stack([own[name] for own in found]).sum() for name in found[0]}
         if config.alignment and len(decodes) > 1:
             losses["alignment"] = config.alignment * alignment_loss(_features(decodes[1]), _features(decodes[0])).mean()
-        losses |= self.vq.losses(latents, quantized)
+        if self.semantics is not None:
+            shown = self.semantics.target(cut_tiles(batch.images, model.spec.input_size))
+            told = [self.semantics(own * model.covered(length).view_as(own), shown) for own, length in zip(prefixes, lengths, strict=True)]
+            losses["semantics"] = torch.stack(told).sum()
+        losses |= self.vq.losses(model.in_units(latents), quantized)
         return self._with_adversary(batch, decodes[-1].pictures, losses)
 
     def _with_adversary(self, batch: Batch, pictures: Tensor, losses: dict[str, Tensor]) -> Losses:
@@ -237,12 +283,13 @@ class NestedObjective(nn.Module):
         height, width = self.tokenizer.spec.input_size
         return batch.images.shape[2] // height, batch.images.shape[3] // width
 
-    def _decode(self, batch: Batch, quantized: Quantized, lengths: Tensor) -> Decoded:
-        """Decode prefixes; gradients reach the codes through `lookup`, the encoder through what the quantizer lets through."""
+    def _prefix(self, quantized: Quantized, lengths: Tensor) -> Tensor:
+        """Vectors of prefixes; gradients reach the codes through `lookup`, the encoder through what the quantizer lets through."""
         model = self.tokenizer
         covered = model.covered(lengths).view_as(quantized.vectors)
         let_through = quantized.vectors - quantized.vectors.detach()  # 0, but for gradients
-        return model.decode_map(model.lookup(quantized.ids, lengths) + covered * let_through, lengths, *self._grid(batch))
+        looked_up = model.lookup(quantized.ids, lengths)
+        return (looked_up.detach() if model.quantizer.vectors_reach_codes else looked_up) + covered * let_through
 
     def _lengths(self, batch: Batch) -> list[Tensor]:
         """(B * rows * cols,) tokens of each tile, for each decode of the step."""
