@@ -95,12 +95,13 @@ def main() -> None:
     pictures = Pictures(options.data, split=options.split, count=min(options.tiles, options.pictures or options.tiles))
     pixels = (sample.pixels for sample in pictures)
     statistics = count(pixels, len(pictures), tokenizer, options.tiles, options.seed)
-    rows = rows_of(statistics.compute())
+    use = statistics.compute()
+    rows = rows_of(use)
     facts = {
         "model": model_facts(tokenizer, options.model),
         "data": pictures.facts(),
         "codebook_sizes": tokenizer.spec.codebook_sizes,
-        "tiles": int(statistics.counts[0][0].sum()),
+        "tiles": use.num_strings,
         "seed": options.seed,
         "min": {name: min(row[name] for row in rows) for name in FIGURES},
         "mean": {name: round(sum(row[name] for row in rows) / len(rows), 6) for name in FIGURES},

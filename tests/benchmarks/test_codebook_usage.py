@@ -44,7 +44,9 @@ def taken(sizes, num_tiles):
     """How many tiles each picture of these sizes gives."""
     pictures = [picture(*size, number) for number, size in enumerate(sizes)]
     statistics = codebook_usage.count(pictures, len(pictures), FirstPixels(), num_tiles, 0)
-    return statistics.counts[0][2][: len(sizes)].tolist()
+    found = statistics.counts(0, [2])
+    by_number = dict(zip(found.ids.tolist(), found.counts.tolist(), strict=True))
+    return [by_number.get(number, 0) for number in range(len(sizes))]
 
 
 def test_each_place_is_taken_once_at_most():
@@ -82,8 +84,9 @@ def test_what_is_counted_is_what_the_model_says():
     pictures = [rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(3)]
     statistics = codebook_usage.count(pictures, 3, tokenizer, 3, 0)
     ids = tokenizer.encode(torch.stack([torch.from_numpy(p).permute(2, 0, 1) / 255 for p in pictures])).ids
-    for position, counts in enumerate(statistics.counts[0]):
-        assert counts.tolist() == torch.bincount(ids[:, position, 0], minlength=16).tolist()
+    for position in range(ids.shape[1]):
+        found = statistics.counts(0, [position])
+        assert [found.ids.tolist(), found.counts.tolist()] == [part.tolist() for part in ids[:, position, 0].unique(return_counts=True)]
 
 
 def test_the_report_has_all_positions_with_their_minimum_and_mean(tmp_path, monkeypatch, capsys):

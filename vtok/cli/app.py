@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vtok.cli.cache_latents import cache_latents
+from vtok.cli.codebook import codebook
 from vtok.cli.compare import compare
 from vtok.cli.convert import convert
 from vtok.cli.decode import decode
@@ -31,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (encode, decode, info, truncate, compare, models, convert, recipes, train, cache_latents):
+for _command in (encode, decode, info, truncate, compare, models, convert, recipes, train, cache_latents, codebook):
     app.command()(_command)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vtok.data.eight_bit import to_eight_bit
-from vtok.errors import ConfigError, LengthError, MissingExtraError, UnsupportedError, WeightsError
+from vtok.errors import ConfigError, LengthError, MissingExtraError, WeightsError
 from vtok.eval.codebook import CodebookStatistics, CodebookUse
 from vtok.eval.lpips import MIN_SIDE, Lpips
 from vtok.eval.psnr import psnr
@@ -29,7 +29,7 @@ class Scores:
     Args:
         psnr: in dB.
         lpips: None where its weights are not at hand.
-        codebook: how the ids are spread; None where there are too many codes to count.
+        codebook: how the ids are spread; None of a continuous tokenizer.
     """
 
     psnr: dict[int, float]
@@ -145,12 +145,7 @@ def _checked(length: int, spec: TokenSpec | LatentSpec) -> int:
 
 
 def _statistics(spec: TokenSpec | LatentSpec) -> CodebookStatistics | None:
-    if isinstance(spec, LatentSpec):
-        return None
-    try:
-        return CodebookStatistics(spec.codebook_sizes, spec.max_tokens)
-    except UnsupportedError:
-        return None
+    return None if isinstance(spec, LatentSpec) else CodebookStatistics(spec.codebook_sizes, spec.max_tokens)
 
 
 def _codebook_json(use: CodebookUse) -> dict[str, Any]:
