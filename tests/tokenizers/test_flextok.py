@@ -15,6 +15,7 @@ from vtok.errors import ConfigError, UnsupportedError
 from vtok.models.autoencoders.diffusers import DiffusersAutoencoder
 from vtok.models.autoencoders.registry import PixelsConfig, Taef2Config
 from vtok.models.decoders.flow import FlowDecoder
+from vtok.models.quantizers.config import FsqConfig
 from vtok.models.register_encoder import RegisterEncoder
 from vtok.models.transformer import TransformerConfig
 from vtok.tokenizers import tiles
@@ -438,6 +439,7 @@ def test_networks_of_the_published_sizes_have_as_many_numbers(part: str, made: C
     sizes = TransformerConfig(dim=64 * depth, depth=depth, heads=depth)
     config = FlextokConfig.model_validate({part: sizes})
     quantizer = config.quantizer
+    assert isinstance(quantizer, FsqConfig)
     with torch.device("meta"):
         network = made(
             sizes, 16, config.patch_size, config.image_size // 8 // config.patch_size, quantizer.num_tokens, len(quantizer.levels)
@@ -486,7 +488,7 @@ def test_a_picture_that_is_no_whole_number_of_patches_is_refused(changes: dict[s
         ({"sampling": {"solver": "rk4"}}, "sampling.solver"),
         ({"sampling": {"guidance": -1}}, "sampling.guidance"),
         ({"sampling": {"shift": 0}}, "sampling.shift"),
-        ({"quantizer": {"kind": "vq", "num_tokens": 4}}, "quantizer"),
+        ({"quantizer": {"kind": "multiscale", "scales": [1, 4], "part": {"kind": "vq"}}}, "quantizer"),
         ({"depth": 3}, "depth"),
     ],
     ids=str,

@@ -551,7 +551,7 @@ def test_a_start_that_is_none_is_one_line(spoil: Callable[[Path], object], words
         ({"autoencoder": "taef2", "model": MODEL | {"image_size": 36}}, "36 is not a multiple of the 8 pixels of a latent"),
         ({"autoencoder": "nowhere"}, "no autoencoder 'nowhere'"),
         ({"model": MODEL | {"decoder": NETWORK | {"dim": 18}}}, "the decoder's dim 18 is not a multiple of 4"),
-        ({"model": MODEL | {"quantizer": {"kind": "vq", "num_tokens": 6}}}, "quantizer"),
+        ({"model": MODEL | {"quantizer": {"kind": "cascade", "num_latents": 6}}}, "quantizer"),
         ({"prefix": {"rule": "list", "lengths": [1, 9]}}, "9 tokens do not decode"),
         ({"prefix": {"rule": "pair", "of": {"rule": "list", "lengths": [9]}}}, "9 tokens do not decode"),
         ({"times": "cosine"}, "times"),

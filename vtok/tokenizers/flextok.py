@@ -23,7 +23,7 @@ from vtok.models.flow.noise import noise_field
 from vtok.models.flow.solvers import solve
 from vtok.models.flow.times import time_grid
 from vtok.models.quantizers import Quantized, Quantizer
-from vtok.models.quantizers.config import FsqConfig
+from vtok.models.quantizers.config import FsqByDefault, FsqConfig
 from vtok.models.quantizers.config import build as build_quantizer
 from vtok.models.register_encoder import RegisterEncoder
 from vtok.models.transformer import TransformerConfig
@@ -62,7 +62,7 @@ class FlextokSizes(BaseModel):
     Args:
         image_size: side in pixels.
         patch_size: side of a patch in cells of the map, which are latents, or pixels without an autoencoder.
-        quantizer: what makes tokens of registers.
+        quantizer: what makes tokens of registers; FSQ as published, or any that makes one of each.
         encoder, decoder: their transformers.
         max_time: sets the rates at which the decoder sees times in [0, 1]: 1.0 suits them; the published models have 1000.
         sample_posterior: encode a draw from the autoencoder's distribution, by torch's global generator, as the published code does; then
@@ -73,7 +73,7 @@ class FlextokSizes(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     image_size: int = Field(256, ge=4, le=4096)
     patch_size: int = Field(2, ge=1, le=64)
-    quantizer: FsqConfig = FsqConfig(num_tokens=256, levels=(8, 8, 8, 5, 5, 5))
+    quantizer: FsqByDefault = FsqConfig(num_tokens=256, levels=(8, 8, 8, 5, 5, 5))
     encoder: TransformerConfig = TransformerConfig(dim=768, depth=12, heads=12)
     decoder: TransformerConfig = TransformerConfig(dim=768, depth=12, heads=12)
     max_time: float = Field(1.0, gt=0, le=1e6)

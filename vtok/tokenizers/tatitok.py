@@ -19,7 +19,7 @@ from vtok.models.quantizers.config import VqConfig
 from vtok.models.transformer import init_transformer
 from vtok.tokenizers.clip_text import LENGTH, WIDTH, ClipText
 from vtok.tokenizers.spec import TokenSpec
-from vtok.tokenizers.titok import TINY_VIT, PixelTitokConfig, VitTokenizer, scattered, vector_quantizer
+from vtok.tokenizers.titok import TINY_VIT, PixelTitokConfig, VitTokenizer, scattered, tokenwise_quantizer
 from vtok.tokenizers.titok_vae import TitokVaeConfig, VitLatentTokenizer
 
 
@@ -112,11 +112,11 @@ class TaTitok(ReadsCaptions, VitTokenizer):
     Config = TaTitokConfig
 
     def __init__(self, config: TaTitokConfig):
-        own, side = config.quantizer, config.image_size
-        encoder = LatentTokenEncoder(config.encoder, side, own.num_tokens, TokenHead(config.encoder.dim, own.dim))
+        num_tokens, side, quantizer = config.quantizer.num_tokens, config.image_size, tokenwise_quantizer(config.quantizer)
+        encoder = LatentTokenEncoder(config.encoder, side, num_tokens, TokenHead(config.encoder.dim, quantizer.dim))
         init_transformer([encoder])  # the decoder keeps PyTorch's own beginning
-        spec = TokenSpec((own.codebook_size,), own.num_tokens, (own.num_tokens,), (side, side), (side, side))
-        super().__init__(encoder, vector_quantizer(own), _decoder(config, own.num_tokens, own.dim), spec)
+        spec = TokenSpec(quantizer.codebook_sizes, num_tokens, (num_tokens,), (side, side), (side, side))
+        super().__init__(encoder, quantizer, _decoder(config, num_tokens, quantizer.dim), spec)
         self.config = config
         self.captions = CaptionReader(config.text)
 

@@ -5,7 +5,8 @@ probable code of each cell is taken; `Titok` mixes the codes by their probabilit
 one-stage `PixelTitok` makes pixels by itself.
 """
 
-from typing import ClassVar, Self, TypeVar, cast
+from collections.abc import Mapping
+from typing import ClassVar, Self, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -16,8 +17,8 @@ from vtok.models.decoders.proxy_codes import HardProxyDecoder, SoftProxyDecoder
 from vtok.models.decoders.vit_pixels import VitPixelDecoder
 from vtok.models.latent_token_encoder import LatentTokenEncoder, MixedTokenHead, TokenHead, VitConfig
 from vtok.models.maskgit_vqgan import MAX_NUMBERS, MaskgitConfig
-from vtok.models.quantizers.config import VqConfig, build
-from vtok.models.quantizers.vq import VectorQuantizer
+from vtok.models.quantizers import Quantizer
+from vtok.models.quantizers.config import AnyTokenwise, VqByDefault, VqConfig, build
 from vtok.models.transformer import init_transformer
 from vtok.tokenizers.spec import TokenSpec
 from vtok.tokenizers.vq_tokenizer import VqTokenizer
@@ -60,7 +61,7 @@ class PixelTitokConfig(VitPairConfig):
         quantizer: what makes tokens of latents.
     """
 
-    quantizer: VqConfig
+    quantizer: VqByDefault
 
 
 class TitokConfig(PixelTitokConfig):
@@ -88,7 +89,7 @@ class VitTokenizer(VqTokenizer):
     encoder: LatentTokenEncoder
     decoder: StringDecoder
 
-    def __init__(self, encoder: LatentTokenEncoder, quantizer: VectorQuantizer, decoder: StringDecoder, spec: TokenSpec):
+    def __init__(self, encoder: LatentTokenEncoder, quantizer: Quantizer, decoder: StringDecoder, spec: TokenSpec):
         super().__init__()
         self.encoder = encoder
         self.quantizer = quantizer
@@ -100,8 +101,15 @@ class VitTokenizer(VqTokenizer):
         for transformer in (self.encoder.transformer, self.decoder.trunk.transformer):
             transformer.checkpointing = on
 
+    def code_state(self) -> Mapping[str, Tensor]:
+        """The quantizer and, where nothing of it is learned, what maps the encoder's tokens to it."""
+        own = dict(super().code_state())
+        if not any(True for _ in self.quantizer.parameters()):
+            own |= {f"encoder.head.{name}": value for name, value in self.encoder.head.state_dict(keep_vars=True).items()}
+        return own
+
     def latents(self, images: Tensor) -> Tensor:
-        out: Tensor = self.encoder(images.to(self.quantizer.codes.dtype))
+        out: Tensor = self.encoder(images.to(self.encoder.latent_tokens.dtype))
         return out
 
     def reconstruct(self, vectors: Tensor, lengths: Tensor, options: DecodeOptions) -> Decoded:
@@ -116,12 +124,12 @@ class PixelTitok(VitTokenizer):
     Config = PixelTitokConfig
 
     def __init__(self, config: PixelTitokConfig):
-        own, side = config.quantizer, config.image_size
-        encoder = LatentTokenEncoder(config.encoder, side, own.num_tokens, TokenHead(config.encoder.dim, own.dim))
-        decoder = VitPixelDecoder(config.decoder, side, own.num_tokens, own.dim)
+        num_tokens, side, quantizer = config.quantizer.num_tokens, config.image_size, tokenwise_quantizer(config.quantizer)
+        encoder = LatentTokenEncoder(config.encoder, side, num_tokens, TokenHead(config.encoder.dim, quantizer.dim))
+        decoder = VitPixelDecoder(config.decoder, side, num_tokens, quantizer.dim)
         init_transformer([encoder, decoder])
-        spec = TokenSpec((own.codebook_size,), own.num_tokens, (own.num_tokens,), (side, side), (side, side))
-        super().__init__(encoder, vector_quantizer(own), decoder, spec)
+        spec = TokenSpec(quantizer.codebook_sizes, num_tokens, (num_tokens,), (side, side), (side, side))
+        super().__init__(encoder, quantizer, decoder, spec)
         self.config = config
 
     @classmethod
@@ -140,13 +148,13 @@ class Titok(VitTokenizer):
     Decoder: ClassVar[type[SoftProxyDecoder]] = SoftProxyDecoder
 
     def __init__(self, config: TitokConfig):
-        own, side = config.quantizer, config.image_size
-        encoder = LatentTokenEncoder(config.encoder, side, own.num_tokens, MixedTokenHead(config.encoder.dim, own.dim))
-        decoder = self.Decoder(config.decoder, side, own.num_tokens, own.dim, config.pixels)
+        num_tokens, side, quantizer = config.quantizer.num_tokens, config.image_size, tokenwise_quantizer(config.quantizer)
+        encoder = LatentTokenEncoder(config.encoder, side, num_tokens, MixedTokenHead(config.encoder.dim, quantizer.dim))
+        decoder = self.Decoder(config.decoder, side, num_tokens, quantizer.dim, config.pixels)
         init_transformer([encoder, decoder.trunk, decoder.head])
         shown = side // config.decoder.patch_size * config.pixels.downsample
-        spec = TokenSpec((own.codebook_size,), own.num_tokens, self._prefix_lengths(own.num_tokens), (side, side), (shown, shown))
-        super().__init__(encoder, vector_quantizer(own), decoder, spec)
+        spec = TokenSpec(quantizer.codebook_sizes, num_tokens, self._prefix_lengths(num_tokens), (side, side), (shown, shown))
+        super().__init__(encoder, quantizer, decoder, spec)
         self.config = config
 
     def _prefix_lengths(self, num_tokens: int) -> tuple[int, ...]:
@@ -170,10 +178,11 @@ class ProxyTitok(Titok):
     Decoder = HardProxyDecoder
 
 
-def vector_quantizer(config: VqConfig) -> VectorQuantizer:
-    """The quantizer of `config`, with its codes in [-1 / S, 1 / S]."""
-    quantizer = cast(VectorQuantizer, build(config))
-    nn.init.uniform_(quantizer.codes, -1 / config.codebook_size, 1 / config.codebook_size)
+def tokenwise_quantizer(config: AnyTokenwise) -> Quantizer:
+    """The quantizer of `config`, with the codes of tables of S in [-1 / S, 1 / S]."""
+    quantizer = build(config)
+    for table in quantizer.learned_tables():
+        nn.init.uniform_(table.codes, -1 / table.codebook_sizes[0], 1 / table.codebook_sizes[0])
     return quantizer
 
 

@@ -1,20 +1,19 @@
-"""What tokenizers share that see each tile alone and take their ids from one vector quantizer."""
+"""What tokenizers share that see each tile alone and take their ids from one quantizer."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from vtok.models.quantizers import Quantized
-from vtok.models.quantizers.vq import VectorQuantizer
+from vtok.models.quantizers import Quantized, Quantizer
 from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.checks import eighth_of_a_tile
 
 
 class VqTokenizer(Tokenizer):
-    """A tokenizer whose ids are rows of `quantizer`. A family sets that, and fills in `latents`, `reconstruct` and `tiny`."""
+    """A tokenizer whose ids are those of `quantizer`. A family sets that, and fills in `latents`, `reconstruct` and `tiny`."""
 
-    quantizer: VectorQuantizer
+    quantizer: Quantizer
 
     @property
     def default_overlap(self) -> int:
@@ -22,7 +21,7 @@ class VqTokenizer(Tokenizer):
         return eighth_of_a_tile(self.spec)
 
     def code_state(self) -> Mapping[str, Tensor]:
-        return {"quantizer.codes": self.quantizer.codes}
+        return {f"quantizer.{name}": value for name, value in self.quantizer.state_dict(keep_vars=True).items()}
 
     def after_load(self) -> None:
         """All runs in float32."""

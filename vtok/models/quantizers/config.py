@@ -1,8 +1,9 @@
 """Quantizers by what a model's configuration says of them: those of strings, whose parts `part_config` has."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from torch import nn
 
 from vtok.models.quantizers.base import Quantizer
@@ -271,9 +272,8 @@ class StagewiseMultiscaleConfig(_ScalesConfig):
     kind: Literal["multiscale_stagewise"] = "multiscale_stagewise"
 
 
-AnyConfig = (
-    GroupedConfig
-    | VqConfig
+AnyTokenwise = (
+    VqConfig
     | SimVqConfig
     | IbqConfig
     | FsqConfig
@@ -284,11 +284,35 @@ AnyConfig = (
     | ResidualConfig
     | FactorizedConfig
     | SharedIndexConfig
-    | CascadeConfig
-    | MultiscaleConfig
-    | StagewiseMultiscaleConfig
 )
+AnyConfig = AnyTokenwise | GroupedConfig | CascadeConfig | MultiscaleConfig | StagewiseMultiscaleConfig
 QuantizerConfig = Annotated[AnyConfig, Field(discriminator="kind")]
+"""The type of the setting: `quantizer = { kind = "lfq", num_tokens = 64, dim = 12 }`."""
+
+
+def _kind_or(usual: str) -> Discriminator:
+    """Take values without a kind for those of the usual one."""
+    return Discriminator(lambda value: value.get("kind", usual) if isinstance(value, Mapping) else getattr(value, "kind", None))
+
+
+_Tokenwise = (
+    Annotated[VqConfig, Tag("vq")]
+    | Annotated[VqConfig, Tag("spherical_vq")]
+    | Annotated[SimVqConfig, Tag("simvq")]
+    | Annotated[IbqConfig, Tag("ibq")]
+    | Annotated[FsqConfig, Tag("fsq")]
+    | Annotated[FsqConfig, Tag("symmetric_fsq")]
+    | Annotated[LfqConfig, Tag("lfq")]
+    | Annotated[BsqConfig, Tag("bsq")]
+    | Annotated[MultiCodebookConfig, Tag("multi_codebook")]
+    | Annotated[LibraryConfig, Tag("library")]
+    | Annotated[ResidualConfig, Tag("residual")]
+    | Annotated[FactorizedConfig, Tag("factorized")]
+    | Annotated[SharedIndexConfig, Tag("shared_index")]
+)
+VqByDefault = Annotated[_Tokenwise, _kind_or("vq")]
+"""Of families whose tokens are vectors one by one; "vq" where no kind is named."""
+FsqByDefault = Annotated[_Tokenwise, _kind_or("fsq")]
 
 
 def build(config: AnyConfig) -> Quantizer:

@@ -10,13 +10,15 @@ from vtok.errors import ConfigError
 from vtok.models.decoders.flow import FlowDecoder
 from vtok.models.flow.path import RECTIFIED
 from vtok.models.flow.times import ModeTimes, TimeDistribution
+from vtok.models.quantizers.codebook_training import CodebookTrainingConfig
 from vtok.tokenizers.flextok import FlextokConfig, FlextokSizes, FlextokTokenizer
 from vtok.tokenizers.prefix import Pow2, PrefixRule
 from vtok.tokenizers.pretrained import Pretrained
+from vtok.train.codebook_steps import CodebookSteps
 from vtok.train.frozen import frozen_autoencoder
 from vtok.train.losses.representation import RepresentationConfig, RepresentationLoss
 from vtok.train.objective import Losses
-from vtok.train.objectives.strings import DROPS, NOISE, RANDOM, TIMES, StringConfig, StringObjective, drawn, loaded
+from vtok.train.objectives.strings import DROPS, NOISE, RANDOM, REVIVAL, TIMES, StringConfig, StringObjective, drawn, loaded
 from vtok.train.samples.batch import Batch
 from vtok.train.samples.draws import generator as draws_at
 from vtok.train.samples.draws import noise as noise_of
@@ -37,6 +39,7 @@ class FlextokObjectiveConfig(StringConfig):
         model: sizes of a random start; another has its own.
         times: how often each time is drawn.
         null_share: part of the samples whose decoder is told nothing, so that it can be guided.
+        vq: weights of the losses of a quantizer that has some, and how its tables are learned.
         representation: alignment of the decoder's features with a vision transformer's; None leaves it out.
     """
 
@@ -47,6 +50,7 @@ class FlextokObjectiveConfig(StringConfig):
     prefix: PrefixRule = Pow2()
     times: TimeDistribution = ModeTimes()
     null_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    vq: CodebookTrainingConfig = CodebookTrainingConfig()
     representation: RepresentationConfig | None = None
 
 
@@ -99,7 +103,8 @@ class FlextokObjective(StringObjective):
         beside = [] if self.representation is None else [self.representation]
         for part in beside:
             part.begin(seed)
-        self.begin_with(model, seed, [model.encoder, model.decoder, *beside])
+        self.begin_with(model, seed, [model.encoder, model.quantizer, model.decoder, *beside])
+        self.vq = CodebookSteps(model.quantizer, self.config.vq)
 
     def latents_digest(self) -> str:
         autoencoder = self.tokenizer.autoencoder
@@ -109,7 +114,9 @@ class FlextokObjective(StringObjective):
         model, alignment = self.tokenizer, self.representation
         decoder: FlowDecoder = model.decoder
         maps = self._maps(batch)
-        vectors = model.quantize(model.encoder(maps)).vectors
+        latents = model.encoder(maps)
+        quantized = model.quantize(latents)
+        vectors = quantized.vectors
         noise, times, dropped = self._draws(batch, maps)
         noisy, wanted, modulations = RECTIFIED.at(maps, noise, times), RECTIFIED.velocity(maps, noise), decoder.modulations(times)
         noted = None if alignment is None else alignment.config.layer
@@ -121,8 +128,11 @@ class FlextokObjective(StringObjective):
             if alignment is not None:
                 patches = seen[:, : decoder.positions[..., 0].numel()]
                 aligned.append(alignment.config.weight * alignment(patches, wanted_features))
-        losses = {"flow": torch.stack(flow).sum()}
+        losses = {"flow": torch.stack(flow).sum(), **self.vq.losses(latents, quantized)}
         return {"network": losses | ({"representation": torch.stack(aligned).sum()} if aligned else {})}
+
+    def after_step(self, step: int, ema: Pretrained) -> None:
+        self.vq.after_step(self.tokenizer.quantizer, cast(FlextokTokenizer, ema).quantizer, draws_at(self.seed, step, REVIVAL))
 
     @torch.no_grad()
     def _maps(self, batch: Batch) -> Tensor:

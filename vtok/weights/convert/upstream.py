@@ -1,25 +1,32 @@
 """A table of upstream's tensors to one of our models, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from pydantic import BaseModel
 from torch import Tensor
 
 from vtok.errors import ConfigError, WeightsError
+from vtok.models.quantizers.config import FsqConfig, StringConfig, VqConfig
 from vtok.models.quantizers.config import build as build_quantizer
 from vtok.tokenizers.flextok import FlextokConfig
 from vtok.tokenizers.pretrained import Pretrained
 from vtok.tokenizers.registry import family
-from vtok.weights.convert import flextok, maskgit_vqgan, titok
+from vtok.weights.convert import flextok, fqgan, llamagen_vq, maskgit_vqgan, titok
 from vtok.weights.convert.flextok import FlextokHints
 from vtok.weights.convert.names import Rule, listed, to_ours, to_theirs
 from vtok.weights.convert.official import official_name
 from vtok.weights.convert.titok import Hints
 
 LEFT_OUT = frozenset({"quantize.embed_prob"})  # a running mean of clustered training, of no use after it
-TOLERANT = frozenset({"flextok"})  # families whose files may hold more, such as a head that only training needs
+NOT_NEEDED = {  # beginnings of names that files of a family may hold beside the model, such as a head that only training needs
+    "flextok": ("",),
+    "fqgan": fqgan.NOT_NEEDED,
+    "llamagen_vq": llamagen_vq.NOT_NEEDED,
+}
+KNOWN = "TiTok, One-D-Piece, TA-TiTok, MaskGIT-VQGAN, FlexTok, FQGAN, LlamaGen's VQ"
 _FIRST_STAGE = "is a TiTok or One-D-Piece in its first stage, which names codes of a MaskGIT-VQGAN"
 
 
@@ -68,6 +75,13 @@ def recognise(
             _refuse(proxy)
             config = family("maskgit_vqgan").Config(**maskgit_vqgan.sizes(state).model_dump())
             return Recognised("maskgit_vqgan", config, maskgit_vqgan.RULES)
+        if llamagen_vq.is_llamagen_vq(state):
+            _refuse(proxy)
+            return Recognised("llamagen_vq", llamagen_vq.sizes(state), llamagen_vq.RULES)
+        if fqgan.is_fqgan(state):
+            _refuse(proxy)
+            told = hints if isinstance(hints, Hints) else Hints()
+            return Recognised("fqgan", fqgan.sizes(state, told), fqgan.rules(state))
         if flextok.is_flextok(state):
             _refuse(proxy)
             own = hints if isinstance(hints, FlextokHints) else FlextokHints()
@@ -76,7 +90,7 @@ def recognise(
         raise WeightsError(f"lacks the tensor {error.args[0]}") from None
     except (ValueError, IndexError) as error:
         raise WeightsError(f"has tensors of sizes that no model has ({' '.join(str(error).split())[:200]})") from None
-    raise WeightsError(f"is no TiTok, One-D-Piece, TA-TiTok, MaskGIT-VQGAN or FlexTok; its tensors are {listed(state) or 'none'}")
+    raise WeightsError(f"is no model of those that are known here ({KNOWN}); its tensors are {listed(state) or 'none'}")
 
 
 def from_upstream(
@@ -107,7 +121,7 @@ def build(
     whole = {name: value for name, value in state.items() if name not in LEFT_OUT} | ({} if proxy is None else _pixel_parts(proxy))
     model = _empty(found)
     expected = to_theirs(model.state_dict(), found.rules)
-    extra = whole.keys() - expected.keys() if found.family in TOLERANT else frozenset()
+    extra = {name for name in whole.keys() - expected.keys() if name.startswith(NOT_NEEDED.get(found.family, ()))}
     whole = {name: value for name, value in whole.items() if name not in extra}
     _check(whole, expected)
     of_itself = {name: value for name, value in model.state_dict().items() if not value.is_meta}
@@ -120,9 +134,14 @@ def to_upstream(model: Pretrained) -> dict[str, Tensor]:
     """Upstream's tensors of one of our models. Of a first stage they are without the MaskGIT-VQGAN's, as upstream stores it.
 
     Raises:
-        WeightsError: a family that upstream does not have.
+        WeightsError: a family that upstream does not have, or not with this quantizer.
     """
-    return to_theirs(model.state_dict(), _rules_of(model.family))
+    state = model.state_dict()
+    quantizer: Any = getattr(getattr(model, "config", None), "quantizer", None)
+    published = FsqConfig if model.family == "flextok" else VqConfig
+    if isinstance(quantizer, StringConfig) and not (isinstance(quantizer, published) and getattr(quantizer, "shared", True)):
+        raise WeightsError(f"no upstream repository has the family {model.family} with this quantizer, {quantizer.kind}")
+    return to_theirs(state, _rules_of(model.family, state))
 
 
 def _empty(found: Recognised) -> Pretrained:
@@ -159,8 +178,13 @@ def _pixel_parts(proxy: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"pixel_{name}": value for name, value in proxy.items() if not name.startswith("encoder.")}
 
 
-def _rules_of(name: str) -> tuple[Rule, ...]:
+def _rules_of(name: str, tensors: Iterable[str]) -> tuple[Rule, ...]:
+    """Of a family, whose model has such tensors."""
     match name:
+        case "fqgan":
+            return fqgan.rules(tensors)
+        case "llamagen_vq":
+            return llamagen_vq.RULES
         case "maskgit_vqgan":
             return maskgit_vqgan.RULES
         case "titok" | "one_d_piece":
