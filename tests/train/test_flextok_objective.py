@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +14,9 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, interpolate
 
-from tests.conftest import CHECKOUT
 from tests.train.titok_settings import SIDE, SYNTHETIC, TRAINED, a_batch, figures, halves, made, total
 from tests.train.toy import entries, tensors
+from tests.train.two_processes import train_in_two
 from vtok.data import open_source, write_picture
 from vtok.errors import ConfigError, LengthError, VtokError, WeightsError
 from vtok.models.flow.times import LogitNormalTimes, ModeTimes
@@ -476,13 +474,7 @@ def test_two_processes_agree_with_one(tmp_path: Path) -> None:
     sets = ["train.steps=4", "train.batch_size=4", "train.log_every=1", "train.image_every=0", "train.validation.every=0"]
     sets += ["train.trackers=[]", "threads=1", 'flextok.prefix={rule="pair", of="uniform"}', "flextok.null_share=0.5"]
     one = entries(run(load_config("smoke-flextok", sets), TABLE, tmp_path / "one"))
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
-    options = [part for setting in sets for part in ("--set", setting)]
-    command = [*launcher, "-m", "vtok", "train", "smoke-flextok", "-o", str(tmp_path / "two"), "--quiet", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert "random.1." in "".join(tensors(tmp_path / "two", 4))  # there were two
+    train_in_two("smoke-flextok", tmp_path / "two", 4, sets)
     two = entries(tmp_path / "two")
     assert len(two) == len(one) == 4
     for found, expected in zip(two, one, strict=True):

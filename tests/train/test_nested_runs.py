@@ -2,19 +2,16 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.conftest import CHECKOUT
 from tests.train.toy import entries, tensors
+from tests.train.two_processes import train_in_two
 from vtok.tokenizers.base import Tokenizer
 from vtok.tokenizers.nested import NestedTokenizer
 from vtok.train import TABLE, load_config, run
-from vtok.train.config import RunConfig
 from vtok.train.engine.stop import StoppedError
 from vtok.train.objectives.nested import NestedObjective
 
@@ -128,18 +125,8 @@ def test_the_discriminator_was_held_back_in_that_run(unbroken: Path) -> None:
     assert all(bool(tensors(unbroken, 6)[f"weights.adversary.lecam.{side}"]) for side in ("real", "fake"))
 
 
-def launched(config: RunConfig, recipe: Path, folder: Path) -> None:
-    """Train in two processes of one thread on the processor; gloo carries the gradients."""
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
-    command = [*launcher, "-m", "vtok", "train", str(recipe), "-o", str(folder), "--quiet"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert "random.1." in "".join(tensors(folder, config.train.steps))  # there were two
-
-
 def test_two_processes_agree_with_one(recipe: Path, unbroken: Path, tmp_path: Path) -> None:
-    launched(load_config(recipe), recipe, tmp_path / "two")
+    train_in_two(recipe, tmp_path / "two", 6)
     two, one = entries(tmp_path / "two"), entries(unbroken)
     assert len(two) == len(one) == 6
     for found, expected in zip(two, one, strict=True):

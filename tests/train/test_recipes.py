@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from vtok.models.discriminators import BlurPoolConfig
 from vtok.models.flow.times import ModeTimes
-from vtok.models.quantizers.config import FsqConfig
+from vtok.models.quantizers.config import FsqConfig, build
 from vtok.models.transformer import TransformerConfig
 from vtok.recipes import head_comment, names, recipe_file
 from vtok.tokenizers.prefix import Pow2
@@ -47,7 +47,7 @@ def sizes(settings: StringConfig) -> tuple[int, int]:
         model = settings.model  # type: ignore[attr-defined]
     if isinstance(model, VaeConfig):
         return model.image_size, (model.image_size // model.settings.downsample) ** 2
-    return model.image_size, model.num_tokens if hasattr(model, "num_tokens") else model.quantizer.num_tokens
+    return model.image_size, model.num_tokens if hasattr(model, "num_tokens") else model.quantizer.num_latents
 
 
 LINE = [name for name in names() if load_config(name).objective not in ("linear", "nested")]
@@ -72,8 +72,11 @@ def test_a_recipe_trains_on_whole_tiles_and_measures_lengths_that_there_are(name
     settings = section(config)
     assert isinstance(settings, NestedObjectiveConfig)
     assert config.data.crop_size % settings.linear.tile_size == 0
-    num_tokens = sum(stage.tokens for stage in settings.linear.stages) if settings.quantizer is None else settings.quantizer.num_tokens
-    assert max(config.train.validation.lengths) <= num_tokens
+    if settings.quantizer is None:
+        lengths = tuple(range(1, 1 + sum(stage.tokens for stage in settings.linear.stages)))
+    else:
+        lengths = build(settings.quantizer).prefix_lengths(settings.quantizer.num_latents)
+    assert {0, *lengths} >= set(config.train.validation.lengths)
     assert config.train.validation.select == "psnr" or config.data.crop_size >= 31
 
 
@@ -171,6 +174,8 @@ def test_a_smoke_recipe_needs_neither_data_nor_weights(name: str) -> None:
         case NestedObjectiveConfig():
             assert (settings.pictures.lpips, settings.pictures.features, settings.start) == (0, (), "linear")
             assert (settings.linear.autoencoder, settings.linear.metric.lpips) == ("pixels", 0)
+            teacher = None if settings.semantics is None else settings.semantics.teacher
+            assert teacher is None or (teacher.kind == "timm" and not teacher.pretrained)
         case LinearObjectiveConfig():
             assert (settings.autoencoder, settings.metric.lpips) == ("pixels", 0)
         case TitokStage1Config():

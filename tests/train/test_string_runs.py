@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import CHECKOUT
 from tests.train.toy import entries, tensors
+from tests.train.two_processes import train_in_two
 from vtok.recipes import names
 from vtok.tokenizers.pretrained import Pretrained
 from vtok.train import TABLE, load_config, run
@@ -76,13 +74,7 @@ def test_two_processes_agree_with_one(tmp_path: Path) -> None:
     """With codes that are moved onto latents of both, captions, and an adversary that LeCam holds back."""
     sets = [*SHORT, "train.steps=4", "train.batch_size=4", "tatitok.adversary.first_step=1", "tatitok.adversary.lecam=0.5"]
     one = entries(run(load_config("smoke-tatitok-vq", sets), TABLE, tmp_path / "one"))
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
-    options = [part for setting in sets for part in ("--set", setting)]
-    command = [*launcher, "-m", "vtok", "train", "smoke-tatitok-vq", "-o", str(tmp_path / "two"), "--quiet", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert "random.1." in "".join(tensors(tmp_path / "two", 4))  # there were two
+    train_in_two("smoke-tatitok-vq", tmp_path / "two", 4, sets)
     two = entries(tmp_path / "two")
     assert len(two) == len(one) == 4
     assert one[-1]["loss"]["discriminator/lecam"] > 1e-5
