@@ -140,7 +140,7 @@ def to_upstream(model: Pretrained) -> dict[str, Tensor]:
     quantizer: Any = getattr(getattr(model, "config", None), "quantizer", None)
     published = FsqConfig if model.family == "flextok" else VqConfig
     if isinstance(quantizer, StringConfig) and not (isinstance(quantizer, published) and getattr(quantizer, "shared", True)):
-        raise WeightsError(f"no upstream repository has the family {model.family} with this quantizer, {quantizer.kind}")
+        raise WeightsError(f"no upstream repository has the family {model.family} with this quantizer, {quantizer.model_dump()['kind']}")
     return to_theirs(state, _rules_of(model.family, state))
 
 
