@@ -12,7 +12,7 @@ used at any position; the mean over positions (and sub-tokens) of the perplexity
 than there are pictures; the bits of a string that these entropies add up to; steps a second, of one run beside others' work or none.
 In `dual_semantics` and `shared_semantics` the first part of each vector is trained to tell the features of LPIPS's AlexNet. For them, and
 for `factorized` and `shared_index`, the table says how well each part tells these: the share of the features' variance that a linear map
-(ridge, fitted on the first half of the pictures) explains in the second half, from the parts of all tokens.
+(ridge, fitted on the first half of the pictures, its strength chosen there) explains in the second half, from the parts of all tokens.
 
 The same command goes on where it was cut off when `--folder` names a place for the runs: finished ones are not run again.
 """
@@ -93,7 +93,7 @@ QUANTIZERS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 TWO_PARTS = ("factorized", "shared_index", "dual_semantics", "shared_semantics")
-RIDGE = 10.0  # added to the variances of the numbers, which are about 1
+RIDGES = (10.0, 100.0, 1e3, 1e4, 1e5)  # of the linear maps, added to sums over pictures of the squares of numbers that are about 1
 
 
 def overrides(data: str, steps: int, batch: int, seed: int, own: Mapping[str, Any]) -> list[str]:
@@ -154,14 +154,21 @@ def _psnr(model: NestedTokenizer, strings: Tokens, images: Tensor, num_tokens: i
 def _told(model: NestedTokenizer, strings: Tokens, features: Tensor) -> list[float]:
     """Share of the variance of features (N, F) that each half of the vectors' numbers explains."""
     vectors = model.in_units(model.lookup(strings.ids, strings.lengths)).double()
-    half, wanted = len(vectors) // 2, features - features[: len(vectors) // 2].mean(0)
+    half = len(vectors) // 2
     shares = []
     for part in vectors.chunk(2, -1):
-        flat = torch.cat([part.flatten(1), torch.ones(len(part), 1)], 1)
-        fitted = torch.linalg.solve(flat[:half].T @ flat[:half] + RIDGE * torch.eye(flat.shape[1]), flat[:half].T @ wanted[:half])
-        left = wanted[half:] - flat[half:] @ fitted
-        shares.append(1 - float(left.square().sum() / wanted[half:].square().sum()))
+        numbers = part.flatten(1)
+        tuned = max(RIDGES, key=lambda ridge: _explained(numbers[:half], features[:half], len(numbers) * 3 // 8, ridge))
+        shares.append(_explained(numbers, features, half, tuned))
     return shares
+
+
+def _explained(numbers: Tensor, features: Tensor, num_fitted: int, ridge: float) -> float:
+    """Share of the variance of features (N, F) that a linear map of numbers (N, D), fitted on the first rows, explains in the others."""
+    x, y = numbers - numbers[:num_fitted].mean(0), features - features[:num_fitted].mean(0)
+    own = x[:num_fitted]
+    fitted = torch.linalg.solve(own.T @ own + ridge * torch.eye(own.shape[1], dtype=own.dtype), own.T @ y[:num_fitted])
+    return 1 - float((y[num_fitted:] - x[num_fitted:] @ fitted).square().sum() / y[num_fitted:].square().sum())
 
 
 def _seconds_per_step(place: Path, batch_size: int) -> float:

@@ -5,9 +5,12 @@ from importlib import import_module
 import pytest
 from pydantic import BaseModel
 
-from vtok.models.discriminators import BlurPoolConfig
+from vtok.models.conv import ConvConfig
+from vtok.models.discriminators import BlurPoolConfig, PatchConfig
 from vtok.models.flow.times import ModeTimes
 from vtok.models.quantizers.config import FsqConfig, build
+from vtok.models.quantizers.entropy import EntropyConfig
+from vtok.models.quantizers.part_config import VqPart
 from vtok.models.transformer import TransformerConfig
 from vtok.recipes import head_comment, names, recipe_file
 from vtok.tokenizers.prefix import Pow2
@@ -16,12 +19,15 @@ from vtok.train import TABLE, load_config
 from vtok.train.config import RunConfig, check
 from vtok.train.objectives.by_pictures import PixelConfig
 from vtok.train.objectives.flextok import FlextokObjectiveConfig
+from vtok.train.objectives.fqgan import FqganObjectiveConfig
 from vtok.train.objectives.linear import LinearObjectiveConfig
+from vtok.train.objectives.llamagen_vq import LlamagenVqObjectiveConfig
 from vtok.train.objectives.nested import NestedObjectiveConfig
 from vtok.train.objectives.strings import StringConfig
 from vtok.train.objectives.tatitok import TaTitokObjectiveConfig, TaTitokVaeObjectiveConfig
 from vtok.train.objectives.titok_stage1 import TitokStage1Config
 from vtok.train.objectives.titok_stage2 import TitokStage2Config
+from vtok.train.objectives.vq_pixels import VqPixelConfig
 
 
 def section(config: RunConfig) -> BaseModel:
@@ -45,6 +51,8 @@ def sizes(settings: StringConfig) -> tuple[int, int]:
         model = settings.random_start.model
     else:
         model = settings.model  # type: ignore[attr-defined]
+    if isinstance(model, ConvConfig):
+        return model.image_size, (model.image_size // model.downsample) ** 2  # type: ignore[attr-defined]
     if isinstance(model, VaeConfig):
         return model.image_size, (model.image_size // model.settings.downsample) ** 2
     return model.image_size, model.num_tokens if hasattr(model, "num_tokens") else model.quantizer.num_latents
@@ -54,7 +62,9 @@ LINE = [name for name in names() if load_config(name).objective not in ("linear"
 every_recipe = pytest.mark.parametrize("name", names())
 every_nested_recipe = pytest.mark.parametrize("name", [name for name in names() if load_config(name).objective == "nested"])
 every_string_recipe = pytest.mark.parametrize("name", LINE)
-PUBLISHED = [name for name in LINE if not name.startswith(("smoke", "vae", "flextok"))]  # of others the sizes alone are
+RASTERS = ("fqgan-dual-vq16", "fqgan-triple-vq16", "llamagen-vq16")
+OTHERS = ("smoke", "vae", "flextok", *RASTERS)  # whose sizes alone are published, or other trainings
+PUBLISHED = [name for name in LINE if not name.startswith(OTHERS)]
 every_published_recipe = pytest.mark.parametrize("name", PUBLISHED)
 every_smoke_recipe = pytest.mark.parametrize("name", [name for name in names() if name.startswith("smoke")])
 
@@ -145,6 +155,40 @@ def test_a_published_training_has_the_published_losses(name: str) -> None:
     assert getattr(settings, "kl", 1e-6) == 1e-6
 
 
+@pytest.mark.parametrize("name", RASTERS)
+def test_a_published_raster_has_the_published_settings(name: str) -> None:
+    config, settings = load_config(name), strings(name)
+    assert isinstance(settings, VqPixelConfig)
+    assert (config.train.precision, config.train.ema, config.data.crop_size) == ("bf16", 0, 256)
+    network, adversary = settings.network, settings.adversary
+    assert adversary is not None
+    assert network.learning_rate == (2e-4 if name.startswith("fqgan") else 1e-4)
+    assert (network.final_share, network.warmup_steps, network.clip) == (1.0, 0, 1.0)
+    assert (network.betas, network.weight_decay) == ((0.9, 0.95), 0)
+    assert adversary.optimizer.model_dump() == network.model_dump()
+    assert (adversary.weight, adversary.first_step, adversary.warmup_steps, adversary.loss, adversary.lecam) == (0.5, 20_000, 0, "hinge", 0)
+    assert adversary.discriminator == PatchConfig(dim=64, depth=3, norm="batch")
+    assert (settings.pictures.l2, settings.pictures.lpips, settings.pictures.lpips_trunk) == (4.0, 1.0, "vgg")
+    assert (settings.vq.commitment, settings.vq.codebook, settings.vq.revival.threshold) == (0.25, 1.0, 0)
+
+
+def test_published_fqgans_have_the_published_branches_and_teachers() -> None:
+    for name, teachers in (
+        ("fqgan-dual-vq16", {"sem": "openai/clip-vit-large-patch14"}),
+        ("fqgan-triple-vq16", {"sem_mid": "facebook/dinov2-small", "sem_high": "openai/clip-vit-base-patch16"}),
+    ):
+        config, settings = load_config(name), strings(name)
+        assert isinstance(settings, FqganObjectiveConfig)
+        assert (config.train.steps, config.train.batch_size) == (200_000, 256)
+        assert [branch.name for branch in settings.model.branches] == ["vis", *teachers]
+        assert {own.branch: own.teacher for own in settings.representation} == teachers
+        assert all((own.weight, own.depth, own.heads) == (0.5, 3, 8) for own in settings.representation)
+        assert (settings.vq.entropy, settings.vq.disentanglement) == (0.03, 0.1)
+        assert {branch.quantizer for branch in settings.model.branches} == {
+            VqPart(kind="spherical_vq", dim=8, codebook_size=16384, entropy=EntropyConfig(temperature=0.01))
+        }
+
+
 @pytest.mark.parametrize(("name", "encoder", "decoder"), [("d12-d12", 12, 12), ("d18-d18", 18, 18), ("d18-d28", 18, 28)])
 def test_a_published_flextok_has_the_published_settings(name: str, encoder: int, decoder: int) -> None:
     settings = strings(f"flextok-{name}")
@@ -194,5 +238,5 @@ def test_a_smoke_recipe_of_the_line_has_all_parts_of_the_training_that_it_stands
     settings = section(load_config(name))
     if isinstance(settings, PixelConfig):
         assert settings.adversary is not None
-        assert settings.adversary.lecam
+        assert settings.adversary.lecam or isinstance(settings, FqganObjectiveConfig | LlamagenVqObjectiveConfig)
         assert settings.adversary.first_step < load_config(name).train.steps
