@@ -2,9 +2,9 @@
 
     python -m benchmarks.flow_decoder FLOW FEEDFORWARD PICTURES -o results/flow_decoder.json --sheet docs/flow_decoder.jpg
 
-FLOW is a model of the family `flextok`, FEEDFORWARD one with a decoder without options; both of the pictures' size, both nested. For each
-length: PSNR and LPIPS, which ask how near a reconstruction is to its picture, and the Frechet distance of the reconstructions' features
-from the pictures', which asks whether they look like pictures at all. The features are the means over places of the last layer of
+FLOW is a model of the family `flextok`, FEEDFORWARD one that decodes in one step by itself; both of the pictures' size, both nested. For
+each length: PSNR and LPIPS, which ask how near a reconstruction is to its picture, and the Frechet distance of the reconstructions'
+features from the pictures', which asks whether they look like pictures at all. The features are the means over places of the last layer of
 LPIPS's AlexNet, so the distance is not FID and not comparable with any other. Then the same of the flow decoder by its number of steps.
 
 LPIPS needs its trunk: VTOK_LPIPS_WEIGHTS.
