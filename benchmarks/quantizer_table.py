@@ -85,11 +85,11 @@ QUANTIZERS: Mapping[str, Mapping[str, Any]] = {
     "shared_index": {"quantizer": {"kind": "shared_index", "num_tokens": TOKENS, "widths": [3, 3], "codebook_size": 4096}},
     "dual_semantics": {
         "quantizer": {"kind": "factorized", "num_tokens": TOKENS, "branches": [HALF, HALF]},
-        "semantics": {"numbers": 3, "weight": 0.3},
+        "semantics": {"numbers": 3, "weight": 3.0},
     },
     "shared_semantics": {
         "quantizer": {"kind": "shared_index", "num_tokens": TOKENS, "widths": [3, 3], "codebook_size": 4096},
-        "semantics": {"numbers": 3, "weight": 0.3},
+        "semantics": {"numbers": 3, "weight": 3.0},
     },
 }
 TWO_PARTS = ("factorized", "shared_index", "dual_semantics", "shared_semantics")
@@ -192,14 +192,8 @@ def markdown(result: Row) -> str:
     lines = [["quantizer", *(f"PSNR at {n}" for n in LENGTHS), "codes used", "perplexity", "entropy, bits", "steps/s", "features told"]]
     lines += [["---"] + ["--:"] * (len(lines[0]) - 1)]
     for row in result["rows"]:
-        told = " and ".join(f"{own:.2f}" for own in row.get("told", ()))
-        facts = [
-            f"{row['usage']:.1%}",
-            f"{row['perplexity']:.0f}",
-            f"{row['entropy_bits']:.0f}",
-            f"{1 / row['seconds_per_step']:.2f}",
-            told,
-        ]
+        told = " and ".join(f"{own:.1%}" for own in row.get("told", ()))
+        facts = [f"{row['usage']:.0%}", f"{row['perplexity']:.0f}", f"{row['entropy_bits']:.0f}", f"{1 / row['seconds_per_step']:.1f}"]
         lines.append([f"`{row['quantizer']}`", *(f"{row[key]:.2f}" for key in keys), *facts, told])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
