@@ -1,5 +1,6 @@
 """Files of tensors that somebody else made: no code in them is run, and damage is one line."""
 
+import argparse
 import io
 import pickle
 import random
@@ -44,6 +45,20 @@ def test_tensors_come_back(tmp_path: Path, name: str) -> None:
         file.write_bytes(saved(table(), old=name == "t.pt"))
     found = read_tensors(file)
     assert all(torch.equal(found[key], value) for key, value in table().items())
+
+
+@pytest.mark.parametrize("place", ["ema", "model", "module", "state_dict"])
+def test_the_weights_of_a_checkpoint_are_found(tmp_path: Path, place: str) -> None:
+    beside = {"optimizer": {"state": {0: {"step": torch.ones(())}}, "param_groups": [{"lr": 1e-4}]}, "steps": 7}
+    (tmp_path / "t.pt").write_bytes(saved({place: table(), "args": argparse.Namespace(vq_model="VQ-16"), **beside}))
+    found = read_tensors(tmp_path / "t.pt")
+    assert found.keys() == table().keys()
+    assert all(torch.equal(found[key], value) for key, value in table().items())
+
+
+def test_averaged_weights_of_a_checkpoint_are_taken_before_the_last_ones(tmp_path: Path) -> None:
+    (tmp_path / "t.pt").write_bytes(saved({"model": {"a": torch.zeros(2)}, "ema": {"a": torch.ones(2)}}))
+    assert torch.equal(read_tensors(tmp_path / "t.pt")["a"], torch.ones(2))
 
 
 class Harmful:
@@ -94,7 +109,7 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     "value",
     [
         pytest.param([torch.zeros(1)], id="a list"),
-        pytest.param({"state_dict": {"a": torch.zeros(1)}}, id="a table in a table"),
+        pytest.param({"networks": {"a": torch.zeros(1)}}, id="a table in a table"),
         pytest.param({0: torch.zeros(1)}, id="numbers for names"),
         pytest.param({"a": torch.zeros(1, device="meta")}, id="no values"),
         pytest.param({"a": torch.eye(3).to_sparse()}, id="sparse"),

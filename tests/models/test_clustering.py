@@ -7,7 +7,6 @@ import torch
 from einops import rearrange
 
 from tests.parity import Stored
-from vtok.models.quantizers import nearest
 from vtok.models.quantizers.clustering import CodebookClustering
 from vtok.models.quantizers.vq import SphericalVectorQuantizer, VectorQuantizer
 
@@ -58,17 +57,6 @@ def test_a_code_moves_to_its_nearest_latent_by_how_little_it_is_used(kind, num_t
         share = torch.exp(-10 * 16 * usage / 0.1 - 1e-3)[:, None]
         torch.testing.assert_close(moved.usage[table], usage)
         torch.testing.assert_close(quantizer.codes[table].detach(), before[table] * (1 - share) + nearest * share)
-
-
-@tables
-def test_the_parts_that_latents_are_looked_at_in_do_not_matter(num_tables, monkeypatch):
-    found = []
-    for at_once in (7, 100_000):
-        monkeypatch.setattr(nearest, "CODES_AT_ONCE", at_once)
-        quantizer, latents = a_quantizer(num_tables=num_tables), randn(40, 5, 6, seed=1)
-        CodebookClustering(quantizer, 0.9).update(quantizer, latents, quantizer(latents).ids)
-        found.append(quantizer.codes.detach().clone())
-    torch.testing.assert_close(*found)
 
 
 def test_a_code_without_use_jumps_onto_a_latent_and_one_of_even_use_stays():

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from vtok.errors import ConfigError
 from vtok.models.discriminators import BlurPoolConfig, BlurPoolDiscriminator, DiscriminatorConfig, PatchConfig, PatchDiscriminator, build
+from vtok.models.discriminators.patch import PatchNorm
 from vtok.train.config import check
 
 
@@ -71,5 +72,6 @@ def test_wrong_settings_are_one_line(settings: dict[str, Any], words: str) -> No
     assert "\n" not in str(error.value)
 
 
-def test_spectral_norm_takes_any_width() -> None:
-    assert config(dim=24, norm="spectral") == PatchConfig(dim=24, norm="spectral")
+@pytest.mark.parametrize("norm", ["spectral", "batch"])
+def test_norms_without_groups_take_any_width(norm: PatchNorm) -> None:
+    assert config(dim=24, norm=norm) == PatchConfig(dim=24, norm=norm)

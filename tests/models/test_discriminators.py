@@ -15,7 +15,7 @@ def discriminator(norm, depth=3):
     return PatchDiscriminator(16, depth, norm=norm)
 
 
-@pytest.mark.parametrize("norm", ["group", "spectral"])
+@pytest.mark.parametrize("norm", ["group", "spectral", "batch"])
 @pytest.mark.parametrize(("depth", "shape"), [(1, (30, 38)), (2, (14, 18)), (3, (6, 8))])
 def test_logits_are_one_for_each_patch(norm, depth, shape):
     assert discriminator(norm, depth)(pictures()).shape == (2, 1, *shape)
@@ -45,7 +45,7 @@ def test_spectral_norm_bounds_every_kernel():
             assert float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)) == pytest.approx(1, rel=0.02)
 
 
-@pytest.mark.parametrize("norm", ["group", "spectral"])
+@pytest.mark.parametrize("norm", ["group", "spectral", "batch"])
 def test_eval_mode_changes_no_state(norm):
     network = discriminator(norm).eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -53,7 +53,7 @@ def test_eval_mode_changes_no_state(norm):
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
-@pytest.mark.parametrize("norm", ["group", "spectral"])
+@pytest.mark.parametrize("norm", ["group", "spectral", "batch"])
 def test_a_few_steps_tell_bright_from_dark(norm):
     network = discriminator(norm, 2)
     optimizer = torch.optim.Adam(network.parameters(), 2e-3)
@@ -63,3 +63,21 @@ def test_a_few_steps_tell_bright_from_dark(norm):
         (torch.relu(1 - network(bright)).mean() + torch.relu(1 + network(dark)).mean()).backward()
         optimizer.step()
     assert network(bright).mean() > network(dark).mean() + 0.5
+
+
+def test_batch_norm_is_that_of_the_published_patchgan():
+    network = discriminator("batch")
+    assert list(network.state_dict()) == [
+        *("layers.0.weight", "layers.0.bias", "layers.2.weight", "layers.3.weight", "layers.3.bias", "layers.5.weight", "layers.6.weight"),
+        *("layers.6.bias", "layers.8.weight", "layers.9.weight", "layers.9.bias", "layers.11.weight", "layers.11.bias"),
+    ]
+    x = 2 * pictures() - 1
+    for layer in network.layers[:3]:
+        x = layer(x)
+    centred = x - x.mean((0, 2, 3), keepdim=True)
+    normed = centred / (x.square().mean((0, 2, 3), keepdim=True) - x.mean((0, 2, 3), keepdim=True).square() + 1e-5).sqrt()
+    norm = network.layers[3]
+    torch.testing.assert_close(norm(x), normed * norm.weight[:, None, None] + norm.bias[:, None, None], rtol=1e-4, atol=1e-4)
+    assert float(norm.weight.detach().mean()) == pytest.approx(1, abs=0.02)
+    assert 0 < float(norm.weight.detach().std()) < 0.04
+    torch.testing.assert_close(network.eval()(pictures()), network.train()(pictures()))

@@ -18,8 +18,9 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("num_codes", [1, 2, 3, 50, 1000, nearest.CODES_AT_ONCE + 1])
 @pytest.mark.parametrize("dim", [1, 8, 64])
-def test_the_nearest_code_is_found(num_codes, dim):
-    points, codes = randn(300, dim), randn(num_codes, dim, seed=1)
+@pytest.mark.parametrize("num_points", [5, 300])
+def test_the_nearest_code_is_found(num_points, num_codes, dim):
+    points, codes = randn(num_points, dim), randn(num_codes, dim, seed=1)
     squares = torch.cdist(points.double(), codes.double()).square()
     found = squares.gather(1, assign(points, codes)[:, None])[:, 0]
     torch.testing.assert_close(found, squares.amin(1), rtol=1e-5, atol=1e-5)
@@ -33,9 +34,10 @@ def test_the_largest_product_with_its_offset_is_found(offsets):
 
 
 @pytest.mark.parametrize("codes_at_once", [7, 64, nearest.CODES_AT_ONCE])
-def test_the_first_of_equal_codes_is_found(codes_at_once, monkeypatch):
+@pytest.mark.parametrize("num_points", [1, 31, 32, 200])
+def test_the_first_of_equal_codes_is_found(num_points, codes_at_once, monkeypatch):
     monkeypatch.setattr(nearest, "CODES_AT_ONCE", codes_at_once)
-    points, codes = randn(200, 8), randn(64, 8, seed=1).repeat(5, 1)
+    points, codes = randn(num_points, 8), randn(64, 8, seed=1).repeat(5, 1)
     assert torch.equal(assign(points, codes), assign(points, codes[:64]))
     assert not bool(assign(points, torch.zeros(300, 8)).any())
 
@@ -56,7 +58,7 @@ def test_neither_threads_nor_the_other_points_matter(dim):
     with threads(1):
         one = assign(points, codes)
     with threads(2):
-        two = torch.cat([assign(part, codes) for part in points.split(37)])
+        two = torch.cat([assign(part, codes) for part in points.split(37)])  # the last of them has 20
     assert torch.equal(one, two)
 
 
@@ -82,15 +84,16 @@ def test_codes_that_take_gradients_are_searched_without_them():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
-def test_ids_are_those_of_codes_whatever_the_points(value):
-    found = assign(torch.full((3, 4), value), randn(10, 4))
+@pytest.mark.parametrize("num_points", [3, 40])
+def test_ids_are_those_of_codes_whatever_the_points(num_points, value):
+    found = assign(torch.full((num_points, 4), value), randn(10, 4))
     assert bool(((found >= 0) & (found < 10)).all())
 
 
 def test_a_compiled_graph_holds_the_search_whole():
     codes = randn(300, 4)
     search = torch.compile(lambda points: assign(points, codes) + 1, fullgraph=True, backend="eager")
-    points = randn(20, 4, seed=1)
+    points = randn(50, 4, seed=1)
     assert torch.equal(search(points), assign(points, codes) + 1)
 
 

@@ -52,7 +52,7 @@ def sizes(settings: StringConfig) -> tuple[int, int]:
     else:
         model = settings.model  # type: ignore[attr-defined]
     if isinstance(model, ConvConfig):
-        return model.image_size, (model.image_size // model.downsample) ** 2  # type: ignore[attr-defined]
+        return model.image_size, (model.image_size // model.downsample) ** 2
     if isinstance(model, VaeConfig):
         return model.image_size, (model.image_size // model.settings.downsample) ** 2
     return model.image_size, model.num_tokens if hasattr(model, "num_tokens") else model.quantizer.num_latents

@@ -26,7 +26,9 @@ def convert(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Make a model folder of weights of TiTok, One-D-Piece, TA-TiTok, MaskGIT-VQGAN or FlexTok as published. No code in them is run.
+    """Make a model folder of weights of TiTok, One-D-Piece, TA-TiTok, MaskGIT-VQGAN, FlexTok, LlamaGen's VQ, FQGAN or TokenFlow.
+
+    They are taken as published. No code in them is run.
 
     Example: vtok convert tokenizer_titok_l32.bin -o titok-l32
     """

@@ -1,5 +1,6 @@
 """A table of tensors out of a file that somebody else made."""
 
+import argparse
 import pickle
 import warnings
 from pathlib import Path
@@ -11,9 +12,18 @@ from torch import Tensor
 
 from vtok.errors import WeightsError
 
+WEIGHTS = (
+    "ema",
+    "model",
+    "module",
+    "state_dict",
+)  # where a training's checkpoint has them: the averaged ones before those of the last step
+
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
     """Tensors by name, on the CPU, of a .safetensors file or of one saved by torch; no code in it is run.
+
+    Of a checkpoint of a training, the averaged weights, or the weights where there are none.
 
     Raises:
         WeightsError: a file that cannot be read, or that holds something else.
@@ -31,8 +41,11 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def _unpickled(file: Path) -> Any:
-    with warnings.catch_warnings(action="ignore"):  # what is wrong with a file is said once
-        return torch.load(file, weights_only=True, map_location="cpu")
+    settings = torch.serialization.safe_globals([argparse.Namespace])  # beside the weights; it holds values and does nothing
+    with warnings.catch_warnings(action="ignore"), settings:  # what is wrong with a file is said once
+        held = torch.load(file, weights_only=True, map_location="cpu")
+    parts = [held[key] for key in WEIGHTS if isinstance(held.get(key), dict)] if isinstance(held, dict) else []
+    return parts[0] if parts else held
 
 
 def _is_plain(value: Any) -> bool:

@@ -50,7 +50,7 @@ class Block(nn.Module):
         self.mlp_norm = nn.LayerNorm(dim)
         self.mlp_in = Linear(dim, 4 * dim)
         self.mlp_out = Linear(4 * dim, dim)
-        self.activation = nn.GELU()
+        self.activation: nn.Module = nn.GELU()
         nn.init.xavier_uniform_(self.qkv.weight)
         for projection in (self.qkv, self.attention_out):
             nn.init.zeros_(projection.bias)
@@ -71,11 +71,16 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Blocks one after another; norms before and after them belong to what uses it."""
+    """Blocks one after another; norms before and after them belong to what uses it.
 
-    def __init__(self, config: TransformerConfig):
+    Args:
+        config: sizes.
+        block: the kind of the blocks.
+    """
+
+    def __init__(self, config: TransformerConfig, block: type[Block] = Block):
         super().__init__()
-        self.blocks = nn.ModuleList(Block(config.dim, config.heads) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(block(config.dim, config.heads) for _ in range(config.depth))
         self.checkpointing = False
 
     def forward(self, x: Tensor, kept: slice = ALL) -> Tensor:

@@ -6,7 +6,7 @@ from torch.nn.functional import interpolate
 
 from vtok.models.decoders.proxy_codes import HardProxyDecoder
 from vtok.tokenizers.base import Tokens
-from vtok.tokenizers.prefix_errors import errors_of_prefixes
+from vtok.tokenizers.prefix_errors import errors_of_prefixes, mean_colour_errors, squared_errors
 from vtok.tokenizers.tiles import cut_tiles, runs
 from vtok.tokenizers.titok import Titok
 
@@ -33,14 +33,9 @@ class OneDPiece(Titok):
         parts = runs(len(tokens), self.spec.output_size)
 
         def error_of(num_tokens: int) -> Tensor:
-            return torch.cat([_squared(wanted[part] - self.decode(tokens[part].prefix(num_tokens))) for part in parts])
+            return torch.cat([squared_errors(wanted[part], self.decode(tokens[part].prefix(num_tokens))) for part in parts])
 
-        nothing = torch.cat([_squared(wanted[part] - wanted[part].mean((2, 3), keepdim=True)) for part in parts])
-        return tokens, errors_of_prefixes(error_of, nothing, self.spec.max_tokens)
-
-
-def _squared(differences: Tensor) -> Tensor:
-    return differences.square().flatten(1).sum(1)
+        return tokens, errors_of_prefixes(error_of, mean_colour_errors(wanted), self.spec.max_tokens)
 
 
 class ProxyOneDPiece(OneDPiece):

@@ -34,3 +34,13 @@ def _between(errors: Tensor, measured: Sequence[int]) -> Tensor:
         return errors
     part = ((lengths - octaves[right - 1]) / (octaves[right] - octaves[right - 1])).float()
     return torch.lerp(errors[:, right - 1], errors[:, right], part).cummin(1).values
+
+
+def squared_errors(wanted: Tensor, pictures: Tensor) -> Tensor:
+    """(B,) of pictures, sums over all pixels."""
+    return (wanted - pictures).square().flatten(1).sum(1)
+
+
+def mean_colour_errors(wanted: Tensor) -> Tensor:
+    """(B,) of no token, which stands for each picture's mean colour."""
+    return squared_errors(wanted, wanted.mean((2, 3), keepdim=True))

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, str] = {
     "flextok": "vtok.tokenizers.flextok:FlextokTokenizer",
+    "fqgan": "vtok.tokenizers.fqgan:FqganTokenizer",
     "linear": "vtok.tokenizers.linear:LinearTokenizer",
+    "llamagen_vq": "vtok.tokenizers.llamagen_vq:LlamagenVq",
     "maskgit_vqgan": "vtok.tokenizers.maskgit_vqgan:MaskgitVqgan",
     "nested": "vtok.tokenizers.nested:NestedTokenizer",
     "one_d_piece": "vtok.tokenizers.one_d_piece:OneDPiece",
@@ -23,6 +25,7 @@ FAMILIES: dict[str, str] = {
     "titok_pixel": "vtok.tokenizers.titok:PixelTitok",
     "titok_proxy": "vtok.tokenizers.titok:ProxyTitok",
     "titok_vae": "vtok.tokenizers.titok_vae:TitokVae",
+    "tokenflow": "vtok.tokenizers.tokenflow:TokenflowTokenizer",
     "vae": "vtok.tokenizers.vae:Vae",
 }
 PREFIX_FAMILIES = ("flextok", "linear", "nested", "one_d_piece")  # of those, what any prefix of a string decodes with

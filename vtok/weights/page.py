@@ -18,8 +18,8 @@ What `vtok.load(NAME)` and `--model NAME` take by name. This page is written by 
 
 `photo64` is inside the package ([its page](models/photo64.md)). All others are files of those who trained them. A file is downloaded
 into the hub's cache when it is loaded for the first time. Each time it is compared with the checksum that the hub stated of it, and
-converted in memory; names and shapes of all tensors must be those of the official model (a FlexTok's file may hold more, which is left
-out). Without a network, a copy of the file works by its path:
+converted in memory; names and shapes of all tensors must be those of the official model (a FlexTok's file may hold more, and those of
+LlamaGen, FQGAN and TokenFlow what their trainings needed, which is left out). Without a network, a copy of the file works by its path:
 
 ```
 vtok convert tokenizer_titok_l32.bin -o titok-l32
@@ -28,6 +28,14 @@ vtok encode photo.jpg -o photo.vtok --model titok-l32
 
 `vtok convert` takes files, and folders with a file and `config.json`; official sizes and others; models after the second stage of
 training, and after the first with `--proxy` and the file of a MaskGIT-VQGAN. No code in a file is run.
+
+A checkpoint of a training (`.pt`) is taken for its averaged weights, or for its weights where it has none of those. LlamaGen's VQ takes
+pictures of any size in whole squares of 16 or 8 pixels; its tiles have 256, since tensors do not say on which they were trained. The
+sub-tokens of an FQGAN are in the order in which its authors' generator predicts them: first what draws, then what is to be seen.
+
+TokenFlow's strings are maps of rising size, and may be cut after each. With CLIP's tower it was trained at 224 x 224 pixels and is used at
+256 x 256, as its authors do, at positions between the learned ones and with one scale more. With SigLIP's it needs transformers, with
+ViTamin's, of which no weights are known, timm (`pip install "vtok[models]"`).
 
 FlexTok needs diffusers (`pip install "vtok[models]"`). What its tensors do not say is read from `config.json`, or else from the header of
 the file; where neither says it, it is what is reported of the official models: levels (8, 8, 8, 5, 5, 5), `max_timestep` 1000,
@@ -51,6 +59,8 @@ better.
 - One-D-Piece: with all 256 tokens.
 - TA-TiTok: with the caption "A photo of a CLASS." for each picture.
 - MaskGIT-VQGAN: as an author of TiTok quotes it.
+- LlamaGen's VQ-16: 0.94 at 384 x 384 and 0.70 at 512 x 512 pixels, the pictures made smaller for the comparison.
+- TokenFlow: with CLIP as a later paper quotes it, which does not say of which decoder; with SigLIP at 384 x 384 pixels.
 - FlexTok: with 32 of 256 tokens, from a table that compares methods; of `flextok_d18_d28.dfn` no figure is known.
 """
 _HEAD = ("name", "family", "tokens", "codebook", "values", "published rFID", "paper", "hub id and file", "licence")
@@ -91,5 +101,6 @@ def _sizes(row: Weights) -> tuple[str, str, str]:
         codes = " + ".join(f"{size:,}" for size in model.spec.codebook_sizes)
         return f"{model.spec.max_tokens}", codes, f"{sum(value.numel() for value in model.state_dict().values()):,}"
     string = string_of(OFFICIAL[row.official][1])
-    codes = "continuous, " if string.codebook_size is None else f"{string.codebook_size:,} x "
-    return f"{string.num_tokens}", f"{codes}{string.dim}", "-" if row.num_values is None else f"{row.num_values:,}"
+    tables = [f"{size:,} x {dim}" for size, dim in zip(string.codebook_sizes, string.dims, strict=False)]
+    codes = " + ".join(tables) or f"continuous, {string.dims[0]}"
+    return f"{string.num_tokens}", codes, "-" if row.num_values is None else f"{row.num_values:,}"

@@ -58,7 +58,7 @@ class Weights:
         official: the name that the weights have in `convert.official`, which has their sizes; for upstream's.
         paper: arXiv number of the paper that describes the method.
         rfid: reconstruction FID as published, not measured here.
-        num_values: numbers in the file, as published.
+        num_values: numbers of the model in the file, as published.
         note: what the weights are for, one line.
         terms: what else their user should know of their terms, one line.
 
@@ -150,6 +150,48 @@ def _flextok(tag: str, official: str, rfid: float | None, num_values: int) -> We
     )
 
 
+def _llamagen_vq(step: int, rfid: float, num_values: int) -> Weights:
+    return Weights(
+        f"llamagen_vq{step}.imagenet",
+        family="llamagen_vq",
+        source=Upstream("FoundationVision/LlamaGen", f"vq_ds{step}_c2i.pt"),
+        licence="MIT",
+        official=f"LlamaGen VQ-{step}",
+        paper="2406.06525",
+        rfid=rfid,
+        num_values=num_values,
+        terms="their hub page was not seen; the licence is that of the published code",
+    )
+
+
+def _fqgan(kind: str, step: int, rfid: float, num_values: int) -> Weights:
+    return Weights(
+        f"fqgan_{kind.lower()}_vq{step}.imagenet",
+        family="fqgan",
+        source=Upstream("ZechenBai/FQGAN", f"fqgan_{kind.lower()}_ds{step}.pt"),
+        licence="CC-BY-NC-4.0",
+        official=f"FQGAN-{kind} VQ-{step}",
+        paper="2411.16681",
+        rfid=rfid,
+        num_values=num_values,
+        terms="non-commercial, as is the published code; their hub page was not seen",
+    )
+
+
+def _tokenflow(tag: str, official: str, file: str, rfid: float, num_values: int, *, tower: str) -> Weights:
+    return Weights(
+        f"tokenflow_{tag}",
+        family="tokenflow",
+        source=Upstream("ByteFlow-AI/TokenFlow", file),
+        licence="Apache-2.0",
+        official=official,
+        paper="2412.03069",
+        rfid=rfid,
+        num_values=num_values,
+        terms=f"their hub page was not seen; the licence is that of the published code, the tower inside is {tower}",
+    )
+
+
 _AS_S256 = f"their hub page was not seen, the licence is that of the page of S-256; {RESEARCH}"
 
 TABLE: dict[str, Weights] = {
@@ -187,6 +229,16 @@ TABLE: dict[str, Weights] = {
         _flextok("d18_d18.in1k", "FlexTok d18-d18", 1.61, 949_734_553),
         _flextok("d18_d28.in1k", "FlexTok d18-d28", 1.45, 2_540_882_841),
         _flextok("d18_d28.dfn", "FlexTok d18-d28", None, 2_540_882_841),
+        _llamagen_vq(16, 2.19, 71_883_403),
+        _llamagen_vq(8, 0.59, 70_109_835),
+        _fqgan("Dual", 16, 0.94, 111_294_355),
+        _fqgan("Triple", 16, 0.76, 131_657_883),
+        _fqgan("Dual", 8, 0.32, 110_307_219),
+        _fqgan("Triple", 8, 0.24, 131_063_963),
+        _tokenflow(
+            "clip_b.256", "TokenFlow CLIP-B enhanced", "tokenflow_clipb_32k_enhanced.pt", 1.37, 376_569_643, tower="OpenAI's CLIP, MIT"
+        ),
+        _tokenflow("siglip.384", "TokenFlow SigLIP", "tokenflow_siglip_32k.pt", 0.63, 523_529_803, tower="Google's SigLIP, Apache-2.0"),
         Weights(
             "maskgit_vqgan.imagenet",
             family="maskgit_vqgan",

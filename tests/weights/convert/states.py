@@ -11,9 +11,9 @@ from vtok.tokenizers.registry import FAMILIES, family
 from vtok.tokenizers.titok import TINY_PIXELS
 from vtok.weights.convert import Hints, to_upstream
 
-KINDS = [name for name in FAMILIES if name not in ("flextok", "linear", "nested", "vae")]  # those of the TiTok line
+KINDS = [name for name in FAMILIES if name not in ("flextok", "linear", "nested", "vae")]  # the others have no upstream or one of its own
 PROXIES = [name for name in KINDS if name.endswith("_proxy")]
-HINTS = {name: Hints(nested=name.startswith("one_d_piece"), heads=2) for name in KINDS}
+HINTS = {name: Hints(nested=name.startswith("one_d_piece"), heads=2, scales=(1, 2, 4)) for name in KINDS}
 
 
 def tiny(name: str) -> Any:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from torch import nn
 
 from vtok.models.discriminators.blur_pool import BlurPoolDiscriminator
-from vtok.models.discriminators.patch import PatchDiscriminator
+from vtok.models.discriminators.patch import PatchDiscriminator, PatchNorm
 
 
 class PatchConfig(BaseModel):
@@ -16,7 +16,7 @@ class PatchConfig(BaseModel):
     kind: Literal["patch"] = "patch"
     dim: int = Field(64, ge=1, le=1024)
     depth: int = Field(3, ge=1, le=8)
-    norm: Literal["group", "spectral"] = "group"
+    norm: PatchNorm = "group"
 
     @model_validator(mode="after")
     def _groups_fit(self) -> Self:

@@ -8,8 +8,6 @@ from torch import nn
 
 from vtok.models.quantizers.base import Quantizer
 from vtok.models.quantizers.cascade import CascadedQuantizer
-from vtok.models.quantizers.entropy import EntropyConfig
-from vtok.models.quantizers.estimators import Estimator
 from vtok.models.quantizers.factorized import FactorizedQuantizer
 from vtok.models.quantizers.grouped_trained import TrainedGroupedQuantizer
 from vtok.models.quantizers.multi_codebook import MultiCodebookQuantizer
@@ -23,13 +21,13 @@ from vtok.models.quantizers.part_config import (
     LibraryPart,
     MultiCodebookPart,
     Part,
+    SharedIndexPart,
     SimVqPart,
     Tables,
     VqPart,
     build_part,
 )
 from vtok.models.quantizers.residual import ResidualQuantizer
-from vtok.models.quantizers.shared_index import SharedIndexQuantizer
 
 MAX_POSITIONS = 65_536  # of a multi-scale string
 MAX_TABLE_BYTES = 2**30  # a configuration comes from a file: what it asks for is bounded before it is made
@@ -171,32 +169,8 @@ class FactorizedConfig(_OneForEach):
         return sum(branch.table_bytes for branch in self.branches)
 
 
-class SharedIndexConfig(_OneForEach):
-    """Tokens whose one id stands for a code of each part of a vector (`shared_index`).
-
-    Args:
-        widths: numbers of each part.
-        codebook_size: rows of the table.
-        weights: of each part's distance; 1 when empty.
-        estimator, entropy: as of VQ.
-    """
-
-    kind: Literal["shared_index"] = "shared_index"
-    widths: tuple[int, ...] = Field(min_length=1, max_length=64)
-    codebook_size: int = Field(4096, ge=2, le=2**20)
-    weights: tuple[float, ...] = ()
-    estimator: Estimator = "straight_through"
-    entropy: EntropyConfig | None = None
-
-    @property
-    def table_bytes(self) -> int:
-        return 4 * sum(self.widths) * self.codebook_size
-
-    @model_validator(mode="after")
-    def _parts_have_numbers(self) -> Self:
-        if min(self.widths) < 1:
-            raise ValueError("every part has at least one number")
-        return self
+class SharedIndexConfig(SharedIndexPart, _OneForEach):
+    """Tokens whose one id stands for a code of each part of a vector."""
 
 
 class CascadeConfig(Tables, StringConfig):
@@ -328,9 +302,6 @@ def build(config: AnyConfig) -> Quantizer:
             return ResidualQuantizer([build_part(own) for own in config.stages], config.num_stages, scales=config.scales or None)
         case FactorizedConfig():
             return FactorizedQuantizer([build_part(own) for own in config.branches])
-        case SharedIndexConfig():
-            size, weights = config.codebook_size, config.weights or None
-            return SharedIndexQuantizer(config.widths, size, weights=weights, estimator=config.estimator, entropy=config.entropy)
         case MultiscaleConfig():
             num, ratio = config.num_convolutions, config.ratio
             return CumulativeMultiscaleQuantizer(build_part(config.part), config.sizes, num_convolutions=num, ratio=ratio)

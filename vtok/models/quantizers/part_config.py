@@ -1,8 +1,8 @@
 """What a configuration says of a quantizer of single latents, alone or as a part of another."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vtok.models.quantizers.base import Quantizer
 from vtok.models.quantizers.bits import FirstBit
@@ -14,6 +14,7 @@ from vtok.models.quantizers.ibq import IndexBackpropagationQuantizer
 from vtok.models.quantizers.lfq import LookupFreeQuantizer
 from vtok.models.quantizers.library import LibraryQuantizer
 from vtok.models.quantizers.multi_codebook import MultiCodebookQuantizer
+from vtok.models.quantizers.shared_index import SharedIndexQuantizer
 from vtok.models.quantizers.simvq import SimVectorQuantizer
 from vtok.models.quantizers.vq import SphericalVectorQuantizer, VectorQuantizer
 
@@ -121,6 +122,39 @@ class BsqPart(PartConfig):
     joint_bits: int = Field(1, ge=1, le=24)
 
 
+class SharedIndexPart(PartConfig):
+    """One id for a code of each part of a vector (`shared_index`).
+
+    Args:
+        widths: numbers of each part.
+        codebook_size: rows of the table.
+        weights: of each part's distance; 1 when empty.
+        estimator, entropy: as of VQ.
+    """
+
+    kind: Literal["shared_index"] = "shared_index"
+    widths: tuple[int, ...] = Field(min_length=1, max_length=64)
+    codebook_size: int = Field(4096, ge=2, le=2**20)
+    weights: tuple[float, ...] = ()
+    estimator: Estimator = "straight_through"
+    entropy: EntropyConfig | None = None
+
+    @property
+    def dim(self) -> int:
+        """Numbers of a vector."""
+        return sum(self.widths)
+
+    @property
+    def table_bytes(self) -> int:
+        return 4 * self.dim * self.codebook_size
+
+    @model_validator(mode="after")
+    def _parts_have_numbers(self) -> Self:
+        if min(self.widths) < 1:
+            raise ValueError("every part has at least one number")
+        return self
+
+
 class LibraryPart(PartConfig):
     """A class of the package vector-quantize-pytorch (`library`).
 
@@ -162,7 +196,7 @@ class MultiCodebookPart(Tables):
     kind: Literal["multi_codebook"] = "multi_codebook"
 
 
-AnyPart = VqPart | SimVqPart | IbqPart | FsqPart | LfqPart | BsqPart | MultiCodebookPart | LibraryPart
+AnyPart = VqPart | SimVqPart | IbqPart | FsqPart | LfqPart | BsqPart | SharedIndexPart | MultiCodebookPart | LibraryPart
 Part = Annotated[AnyPart, Field(discriminator="kind")]
 
 
@@ -173,7 +207,7 @@ def build_part(config: AnyPart, *, num_tables: int = 1) -> Quantizer:
         num_tables: of VQ.
 
     Raises:
-        ConfigError: levels or bits that make no codes.
+        ConfigError: levels or bits that make no codes, or weights that are not one for each part.
     """
     match config:
         case VqPart():
@@ -194,6 +228,9 @@ def build_part(config: AnyPart, *, num_tables: int = 1) -> Quantizer:
             return BinarySphericalQuantizer(
                 config.dim, sub_bits=config.sub_bits, first_bit=first, entropy=config.entropy, joint_bits=together
             )
+        case SharedIndexPart():
+            size, weights = config.codebook_size, config.weights or None
+            return SharedIndexQuantizer(config.widths, size, weights=weights, estimator=config.estimator, entropy=config.entropy)
         case LibraryPart():
             return LibraryQuantizer(config.name, config.dim, **config.options)
         case MultiCodebookPart():

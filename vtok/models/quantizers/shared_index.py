@@ -45,7 +45,8 @@ class SharedIndexQuantizer(VectorQuantizer):
         weights = (1.0,) * len(self.widths) if weights is None else tuple(weights)
         if not self.widths or len(weights) != len(self.widths) or min(weights) <= 0:
             raise ConfigError(f"takes a weight above 0 for each of the parts {self.widths}, got {weights}")
-        of_numbers = torch.tensor(weights).repeat_interleave(torch.tensor(self.widths))
+        with torch.device("cpu"):  # a model that is made without values, to be given those of a file, is not given these
+            of_numbers = torch.tensor(weights).repeat_interleave(torch.tensor(self.widths))
         self.register_buffer("factors", of_numbers.sqrt(), persistent=False)
 
     @classmethod

@@ -2,7 +2,9 @@
 
 TABLE = {
     "flextok": "vtok.train.objectives.flextok:FlextokObjective",
+    "fqgan": "vtok.train.objectives.fqgan:FqganObjective",
     "linear": "vtok.train.objectives.linear:LinearObjective",
+    "llamagen_vq": "vtok.train.objectives.llamagen_vq:LlamagenVqObjective",
     "nested": "vtok.train.objectives.nested:NestedObjective",
     "tatitok": "vtok.train.objectives.tatitok:TaTitokObjective",
     "tatitok_vae": "vtok.train.objectives.tatitok:TaTitokVaeObjective",

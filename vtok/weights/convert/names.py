@@ -31,25 +31,27 @@ class Rule:
         ours: likewise, with as many `#`.
         shape: of the tensor.
         part: which of so many tensors of upstream's, of equal shapes and counted from 0, one of ours is a stack of along its first axis.
+        widths: where the parts stand side by side along the last axis instead, the numbers of each there.
     """
 
     theirs: str
     ours: str
     shape: Shape = SAME
     part: tuple[int, int] = (0, 1)
+    widths: tuple[int, ...] = ()
 
 
 def to_ours(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, Tensor]:
     """Upstream's tensors under our names, in our shapes; what no rule knows is left out, and so is a stack of which a part is missing."""
     parts: dict[str, dict[int, Tensor]] = {}
-    wanted: dict[str, int] = {}
+    used: dict[str, Rule] = {}
     for name, value in state.items():
         for rule in rules:
             if (renamed := _renamed(name, rule.theirs, rule.ours)) is not None:
-                number, wanted[renamed] = rule.part
-                parts.setdefault(renamed, {})[number] = rule.shape.ours(value)
+                used[renamed] = rule
+                parts.setdefault(renamed, {})[rule.part[0]] = rule.shape.ours(value)
                 break
-    return {name: _stacked(found) for name, found in parts.items() if len(found) == wanted[name]}
+    return {name: _stacked(found, used[name]) for name, found in parts.items() if len(found) == used[name].part[1]}
 
 
 def to_theirs(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, Tensor]:
@@ -59,7 +61,7 @@ def to_theirs(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, T
         for rule in rules:
             if (renamed := _renamed(name, rule.ours, rule.theirs)) is not None:
                 number, count = rule.part
-                found[renamed] = rule.shape.theirs(value if count == 1 else value.chunk(count)[number].clone())
+                found[renamed] = rule.shape.theirs(value if count == 1 else _parts(value, rule)[number].clone())
                 if number + 1 == count:
                     break
     return found
@@ -77,5 +79,9 @@ def _renamed(name: str, before: str, after: str) -> str | None:
     return None if found is None else after.replace("#", "{}").format(*found.groups()) + name[found.end() :]
 
 
-def _stacked(parts: Mapping[int, Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat([parts[number] for number in sorted(parts)])
+def _stacked(parts: Mapping[int, Tensor], rule: Rule) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat([parts[number] for number in sorted(parts)], -1 if rule.widths else 0)
+
+
+def _parts(value: Tensor, rule: Rule) -> Sequence[Tensor]:
+    return value.split(rule.widths, -1) if rule.widths else value.chunk(rule.part[1])

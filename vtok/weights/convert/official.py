@@ -1,18 +1,29 @@
-"""The sizes of the official models of the TiTok line and of FlexTok, by the names that their papers give them."""
+"""The sizes of the official models, by the names that their papers give them."""
+
+from collections.abc import Iterable
 
 from pydantic import BaseModel
 
+from vtok.models.conv import ConvConfig
 from vtok.models.latent_token_encoder import VitConfig
 from vtok.models.quantizers.config import VqConfig
+from vtok.models.semantic_decoder import SemanticDecoderConfig
+from vtok.models.towers import SiglipConfig, VitaminConfig
 from vtok.models.transformer import TransformerConfig
 from vtok.tokenizers.flextok import FlextokConfig
+from vtok.tokenizers.fqgan import BranchConfig, FqganConfig
+from vtok.tokenizers.llamagen_vq import LlamagenVqConfig
 from vtok.tokenizers.maskgit_vqgan import MaskgitVqganConfig
 from vtok.tokenizers.tatitok import TaTitokConfig, TaTitokVaeConfig
 from vtok.tokenizers.titok import PixelTitokConfig, TitokConfig
 from vtok.tokenizers.titok_vae import TitokVaeConfig
+from vtok.tokenizers.tokenflow import SCALES, TokenflowConfig, square_scales
 from vtok.weights.convert.flextok import HEAD_WIDTH, FlextokHints, autoencoder_of, by_tensors
+from vtok.weights.convert.fqgan import DUAL, TRIPLE
 
 SMALL, BASE, LARGE = VitConfig(dim=512, depth=8, heads=8), VitConfig(dim=768, depth=12, heads=12), VitConfig(dim=1024, depth=24, heads=16)
+
+BY_16, BY_8 = (1, 1, 2, 2, 4), (1, 2, 2, 4)  # channels of convolutions that make a token of so many pixels a side
 
 
 def _pair(encoder: VitConfig, decoder: VitConfig) -> dict[str, VitConfig]:
@@ -32,6 +43,16 @@ def _flextok(encoder: int, decoder: int) -> FlextokConfig:
     encoder_size, decoder_size = (TransformerConfig(dim=HEAD_WIDTH * depth, depth=depth, heads=depth) for depth in (encoder, decoder))
     autoencoder = autoencoder_of([128, 256, 512, 512], 2, channels=16, scaling_factor=FlextokHints.scaling_factor)
     return FlextokConfig(encoder=encoder_size, decoder=decoder_size, max_time=FlextokHints.max_time, autoencoder=autoencoder)
+
+
+def _fqgan(multiples: tuple[int, ...], branches: Iterable[str]) -> FqganConfig:
+    return FqganConfig(multiples=multiples, branches=tuple(BranchConfig(name=name) for name in branches))
+
+
+def _tokenflow(image_size: int, tower: SiglipConfig | VitaminConfig, side: int) -> TokenflowConfig:
+    """With a tower of 1,152 numbers, which are told as they are."""
+    teller = SemanticDecoderConfig(dim=1152, side=side, out_dim=1152)
+    return TokenflowConfig(image_size=image_size, semantic_encoder=tower, semantic_decoder=teller, quantizer=square_scales(SCALES[side]))
 
 
 OFFICIAL: dict[str, tuple[str, BaseModel]] = {
@@ -57,6 +78,19 @@ OFFICIAL: dict[str, tuple[str, BaseModel]] = {
     "FlexTok d12-d12": ("flextok", _flextok(12, 12)),
     "FlexTok d18-d18": ("flextok", _flextok(18, 18)),
     "FlexTok d18-d28": ("flextok", _flextok(18, 28)),
+    "LlamaGen VQ-16": ("llamagen_vq", LlamagenVqConfig(multiples=BY_16)),
+    "LlamaGen VQ-8": ("llamagen_vq", LlamagenVqConfig(multiples=BY_8)),
+    "FQGAN-Dual VQ-16": ("fqgan", _fqgan(BY_16, DUAL)),
+    "FQGAN-Triple VQ-16": ("fqgan", _fqgan(BY_16, TRIPLE)),
+    "FQGAN-Dual VQ-8": ("fqgan", _fqgan(BY_8, DUAL)),
+    "FQGAN-Triple VQ-8": ("fqgan", _fqgan(BY_8, TRIPLE)),
+    "TokenFlow CLIP-B": ("tokenflow", TokenflowConfig()),
+    "TokenFlow CLIP-B enhanced": (
+        "tokenflow",
+        TokenflowConfig(image_size=256, decoder=ConvConfig(dim=256, num_blocks=4), quantizer=square_scales(SCALES[16])),
+    ),
+    "TokenFlow ViTamin-XL": ("tokenflow", _tokenflow(256, VitaminConfig(), 16)),
+    "TokenFlow SigLIP": ("tokenflow", _tokenflow(384, SiglipConfig(), 27)),
 }
 
 

@@ -33,12 +33,14 @@ class Hints:
     Args:
         l2: whether codes are compared at the unit sphere; so in the two-stage layout.
         nested: whether prefixes decode; so with 256 tokens in the two-stage layout.
-        heads: of both transformers; so many that each has a width of 64.
+        heads: of all transformers; so many that each has a width of 64.
+        scales: rows, and as many columns, of each scale of a TokenFlow; those of the official model with as many rows in the last.
     """
 
     l2: bool | None = None
     nested: bool | None = None
     heads: int | None = None
+    scales: tuple[int, ...] | None = None
 
 
 def is_titok(state: Mapping[str, Tensor]) -> bool:
@@ -61,11 +63,11 @@ def rules(*, two_stage: bool) -> tuple[Rule, ...]:
     shared = (
         Rule("latent_tokens", "encoder.latent_tokens"),
         Rule("quantize.embedding.weight", "quantizer.codes", TABLES),
-        *_transformer("encoder.", "encoder."),
+        *transformer_rules("encoder.", "encoder."),
         Rule("encoder.patch_embed.", "encoder.patch_embed."),
         Rule("encoder.conv_out.weight", "encoder.head.weight", ONE_BY_ONE),
         Rule("encoder.conv_out.bias", "encoder.head.bias"),
-        *_transformer("decoder.", "decoder.trunk."),
+        *transformer_rules("decoder.", "decoder.trunk."),
         Rule("decoder.decoder_embed.", "decoder.trunk.embed."),
         Rule("decoder.mask_token", "decoder.trunk.mask_token", NO_BATCH),
     )
@@ -78,6 +80,33 @@ def rules(*, two_stage: bool) -> tuple[Rule, ...]:
         Rule("decoder.text_guidance_proj.", "decoder.text_embed."),
         Rule("decoder.text_guidance_positional_embedding", "decoder.text_positions"),
     )
+
+
+def transformer_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
+    """Of a transformer with what stands before and behind it, under the prefixes that the names have; FQGAN has the same names."""
+    same_shape = {
+        "class_embedding": "class_token",
+        "positional_embedding": "positions",
+        "latent_token_positional_embedding": "latent_positions",
+        "ln_pre.": "norm_in.",
+        "ln_post.": "norm_out.",
+    }
+    ends = tuple(Rule(theirs + before, ours + after) for before, after in same_shape.items())
+    return (*ends, *block_rules(f"{theirs}transformer.#.", f"{ours}transformer.blocks.#."))
+
+
+def block_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
+    """Of its blocks; CLIP's have the same names."""
+    same_shape = {
+        "ln_1.": "attention_norm.",
+        "attn.in_proj_weight": "qkv.weight",
+        "attn.in_proj_bias": "qkv.bias",
+        "attn.out_proj.": "attention_out.",
+        "ln_2.": "mlp_norm.",
+        "mlp.c_fc.": "mlp_in.",
+        "mlp.c_proj.": "mlp_out.",
+    }
+    return tuple(Rule(theirs + before, ours + after) for before, after in same_shape.items())
 
 
 def family_and_config(state: Mapping[str, Tensor], hints: Hints) -> tuple[str, BaseModel]:
@@ -107,24 +136,6 @@ def family_and_config(state: Mapping[str, Tensor], hints: Hints) -> tuple[str, B
     if text:
         return "tatitok_vae", TaTitokVaeConfig(**pair, **latents, **text)
     return "titok_vae", TitokVaeConfig(**pair, **latents)
-
-
-def _transformer(theirs: str, ours: str) -> tuple[Rule, ...]:
-    same_shape = {
-        "class_embedding": "class_token",
-        "positional_embedding": "positions",
-        "latent_token_positional_embedding": "latent_positions",
-        "ln_pre.": "norm_in.",
-        "ln_post.": "norm_out.",
-        "transformer.#.ln_1.": "transformer.blocks.#.attention_norm.",
-        "transformer.#.attn.in_proj_weight": "transformer.blocks.#.qkv.weight",
-        "transformer.#.attn.in_proj_bias": "transformer.blocks.#.qkv.bias",
-        "transformer.#.attn.out_proj.": "transformer.blocks.#.attention_out.",
-        "transformer.#.ln_2.": "transformer.blocks.#.mlp_norm.",
-        "transformer.#.mlp.c_fc.": "transformer.blocks.#.mlp_in.",
-        "transformer.#.mlp.c_proj.": "transformer.blocks.#.mlp_out.",
-    }
-    return tuple(Rule(theirs + before, ours + after) for before, after in same_shape.items())
 
 
 def _one_by_one(theirs: str, ours: str) -> tuple[Rule, Rule]:

@@ -1,6 +1,6 @@
 """A table of upstream's tensors to one of our models, and back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,12 @@ from torch import Tensor
 from vtok.errors import ConfigError, WeightsError
 from vtok.models.quantizers.config import FsqConfig, StringConfig, VqConfig
 from vtok.models.quantizers.config import build as build_quantizer
+from vtok.models.quantizers.part_config import PartConfig, VqPart
 from vtok.tokenizers.flextok import FlextokConfig
+from vtok.tokenizers.fqgan import FqganConfig
 from vtok.tokenizers.pretrained import Pretrained
 from vtok.tokenizers.registry import family
-from vtok.weights.convert import flextok, fqgan, llamagen_vq, maskgit_vqgan, titok
+from vtok.weights.convert import flextok, fqgan, llamagen_vq, maskgit_vqgan, titok, tokenflow
 from vtok.weights.convert.flextok import FlextokHints
 from vtok.weights.convert.names import Rule, listed, to_ours, to_theirs
 from vtok.weights.convert.official import official_name
@@ -25,8 +27,9 @@ NOT_NEEDED = {  # beginnings of names that files of a family may hold beside the
     "flextok": ("",),
     "fqgan": fqgan.NOT_NEEDED,
     "llamagen_vq": llamagen_vq.NOT_NEEDED,
+    "tokenflow": tokenflow.NOT_NEEDED,
 }
-KNOWN = "TiTok, One-D-Piece, TA-TiTok, MaskGIT-VQGAN, FlexTok, FQGAN, LlamaGen's VQ"
+KNOWN = "TiTok, One-D-Piece, TA-TiTok, MaskGIT-VQGAN, FlexTok, FQGAN, LlamaGen's VQ, TokenFlow"
 _FIRST_STAGE = "is a TiTok or One-D-Piece in its first stage, which names codes of a MaskGIT-VQGAN"
 
 
@@ -82,6 +85,10 @@ def recognise(
             _refuse(proxy)
             told = hints if isinstance(hints, Hints) else Hints()
             return Recognised("fqgan", fqgan.sizes(state, told), fqgan.rules(state))
+        if tokenflow.is_tokenflow(state):
+            _refuse(proxy)
+            told = hints if isinstance(hints, Hints) else Hints()
+            return Recognised("tokenflow", tokenflow.sizes(state, told), tokenflow.rules(state))
         if flextok.is_flextok(state):
             _refuse(proxy)
             own = hints if isinstance(hints, FlextokHints) else FlextokHints()
@@ -136,12 +143,29 @@ def to_upstream(model: Pretrained) -> dict[str, Tensor]:
     Raises:
         WeightsError: a family that upstream does not have, or not with this quantizer.
     """
+    for own in _quantizers(getattr(model, "config", None)):
+        if not _is_upstreams(model.family, own):
+            raise WeightsError(f"no upstream repository has the family {model.family} with this quantizer, {own.model_dump()['kind']}")
     state = model.state_dict()
-    quantizer: Any = getattr(getattr(model, "config", None), "quantizer", None)
-    published = FsqConfig if model.family == "flextok" else VqConfig
-    if isinstance(quantizer, StringConfig) and not (isinstance(quantizer, published) and getattr(quantizer, "shared", True)):
-        raise WeightsError(f"no upstream repository has the family {model.family} with this quantizer, {quantizer.model_dump()['kind']}")
     return to_theirs(state, _rules_of(model.family, state))
+
+
+def _quantizers(config: Any) -> Sequence[BaseModel]:
+    """Those that a model's configuration speaks of."""
+    own = [branch.quantizer for branch in config.branches] if isinstance(config, FqganConfig) else [getattr(config, "quantizer", None)]
+    return [quantizer for quantizer in own if isinstance(quantizer, StringConfig | PartConfig)]
+
+
+def _is_upstreams(name: str, quantizer: BaseModel) -> bool:
+    """Whether upstream's models of a family have such a quantizer."""
+    match name:
+        case "flextok":
+            return isinstance(quantizer, FsqConfig)
+        case "fqgan" | "llamagen_vq":
+            return isinstance(quantizer, VqPart) and quantizer.kind == "spherical_vq"
+        case "tokenflow":
+            return tokenflow.is_published(quantizer)
+    return isinstance(quantizer, VqConfig) and quantizer.shared
 
 
 def _empty(found: Recognised) -> Pretrained:
@@ -178,11 +202,11 @@ def _pixel_parts(proxy: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"pixel_{name}": value for name, value in proxy.items() if not name.startswith("encoder.")}
 
 
-def _rules_of(name: str, tensors: Iterable[str]) -> tuple[Rule, ...]:
+def _rules_of(name: str, state: Mapping[str, Tensor]) -> tuple[Rule, ...]:
     """Of a family, whose model has such tensors."""
     match name:
         case "fqgan":
-            return fqgan.rules(tensors)
+            return fqgan.rules(state)
         case "llamagen_vq":
             return llamagen_vq.RULES
         case "maskgit_vqgan":
@@ -195,6 +219,8 @@ def _rules_of(name: str, tensors: Iterable[str]) -> tuple[Rule, ...]:
             return titok.rules(two_stage=False)
         case "flextok":
             return flextok.RULES
+        case "tokenflow":
+            return tokenflow.rules(state)
     raise WeightsError(f"no upstream repository has the family {name}")
 
 

@@ -2,13 +2,17 @@
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from vtok.data.files import shown_name
 from vtok.models.quantizers.config import FsqConfig
+from vtok.tokenizers.fqgan import FqganConfig
+from vtok.tokenizers.llamagen_vq import LlamagenVqConfig
 from vtok.tokenizers.maskgit_vqgan import MaskgitVqganConfig
 from vtok.tokenizers.titok_vae import TitokVaeConfig
+from vtok.tokenizers.tokenflow import TokenflowConfig
 from vtok.weights.convert.files import Converted
 from vtok.weights.convert.names import listed
 from vtok.weights.convert.upstream import Recognised
@@ -47,35 +51,51 @@ def name_in_words(found: Recognised) -> str:
 
 @dataclass(frozen=True)
 class StringSizes:
-    """Of one string: tokens or latents, codes (None for latents), and numbers of each."""
+    """Of one string.
+
+    Args:
+        num_tokens: tokens or latents.
+        codebook_sizes: codes of each sub-token's table; none for latents.
+        dims: numbers of a code of each table, or of a latent.
+    """
 
     num_tokens: int
-    codebook_size: int | None
-    dim: int
+    codebook_sizes: tuple[int, ...]
+    dims: tuple[int, ...]
 
 
 def string_of(config: Any) -> StringSizes:
-    """The string that a model of this configuration makes of a tile."""
+    """The string that a model of this configuration, which upstream has, makes of a tile."""
     if isinstance(config, MaskgitVqganConfig):
-        return StringSizes((config.image_size // config.downsample) ** 2, config.codebook_size, config.latent_dim)
+        return StringSizes((config.image_size // config.downsample) ** 2, (config.codebook_size,), (config.latent_dim,))
+    if isinstance(config, LlamagenVqConfig | FqganConfig):
+        tables: Any = [b.quantizer for b in config.branches] if isinstance(config, FqganConfig) else [config.quantizer]
+        squares = (config.image_size // config.downsample) ** 2
+        return StringSizes(squares, tuple(own.codebook_size for own in tables), tuple(own.dim for own in tables))
     if isinstance(config, TitokVaeConfig):
-        return StringSizes(config.num_tokens, None, config.dim)
-    if isinstance(config.quantizer, FsqConfig):
-        return StringSizes(config.quantizer.num_tokens, math.prod(config.quantizer.levels), len(config.quantizer.levels))
-    return StringSizes(config.quantizer.num_tokens, config.quantizer.codebook_size, config.quantizer.dim)
+        return StringSizes(config.num_tokens, (), (config.dim,))
+    own: Any = config.quantizer
+    if isinstance(config, TokenflowConfig):
+        return StringSizes(sum(rows * cols for rows, cols in own.sizes), (own.part.codebook_size,), (own.part.dim,))
+    if isinstance(own, FsqConfig):
+        return StringSizes(own.num_tokens, (math.prod(own.levels),), (len(own.levels),))
+    return StringSizes(own.num_tokens, (own.codebook_size,), (own.dim,))
 
 
 def sizes_in_words(found: Recognised) -> str:
     """`encoder 512 wide, 8 deep; decoder 512 wide, 8 deep; 128 tokens of 4,096 codes of 12 numbers; 256 x 256 pixels`."""
     config: Any = found.config
-    if isinstance(config, MaskgitVqganConfig):
+    if isinstance(config, MaskgitVqganConfig | LlamagenVqConfig | FqganConfig):
         networks = f"networks of {', '.join(map(str, config.widths))} channels"
+    elif isinstance(config, TokenflowConfig):
+        widths = " and ".join(", ".join(map(str, own.widths)) for own in (config.encoder, config.decoder))
+        networks = f"a {config.semantic_encoder.kind} tower; networks of {widths} channels"
     else:
         parts = {"encoder": config.encoder, "decoder": config.decoder}
         networks = "; ".join(f"{name} {own.dim} wide, {own.depth} deep" for name, own in parts.items())
     string = string_of(config)
-    kind = "latents" if string.codebook_size is None else f"tokens of {string.codebook_size:,} codes"
-    return f"{networks}; {string.num_tokens:,} {kind} of {string.dim} numbers; {config.image_size} x {config.image_size} pixels"
+    kind = f"tokens of {_sum(string.codebook_sizes)} codes" if string.codebook_sizes else "latents"
+    return f"{networks}; {string.num_tokens:,} {kind} of {_sum(string.dims)} numbers; {config.image_size} x {config.image_size} pixels"
 
 
 def left_out_in_words(converted: Converted) -> str:
@@ -108,6 +128,10 @@ def card_of(converted: Converted, title: str) -> str:
         licence=licence,
         about=about,
     )
+
+
+def _sum(numbers: Iterable[int]) -> str:
+    return " + ".join(f"{number:,}" for number in numbers)
 
 
 def _told(terms: str) -> str:
