@@ -222,7 +222,7 @@ def test_a_compiled_step_is_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(other, plain, rtol=1e-3, atol=0)  # AdamW makes much of rounding
 
 
-def test_tables_and_what_has_one_axis_and_embeddings_of_patches_and_vectors_are_not_decayed() -> None:
+def test_tables_and_what_has_one_axis_and_embeddings_of_patches_are_not_decayed() -> None:
     objective = begun()
     (optimizer,) = a_stepper(objective, 1).optimizers
     names = {id(parameter): name for name, parameter in objective.tokenizer.named_parameters()}
@@ -230,7 +230,7 @@ def test_tables_and_what_has_one_axis_and_embeddings_of_patches_and_vectors_are_
     plain = {names[id(parameter)] for part in optimizer.param_groups if not part["weight_decay"] for parameter in part["params"]}
     assert decayed | plain == set(names.values())
     tables = {"encoder.registers", "decoder.register_positions"}
-    tables |= {"encoder.patch_embed.weight", "decoder.patch_embed.weight", "decoder.registers_in.weight"}
+    tables |= {"encoder.patch_embed.weight", "decoder.patch_embed.weight"}
     assert tables | {names[id(parameter)] for parameter in objective.tokenizer.parameters() if parameter.ndim < 2} <= plain
     assert {name for name in names.values() if name.endswith("weight") and ("blocks." in name or "head." in name)} <= decayed
 

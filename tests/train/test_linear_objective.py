@@ -318,7 +318,7 @@ class TestSettings:
 
     def test_an_unknown_objective_is_named_with_those_there_are(self, tmp_path: Path) -> None:
         config = load_config("smoke-linear").model_copy(update={"objective": "quadratic"})
-        with pytest.raises(ConfigError, match="no objective 'quadratic'; there are: flextok, linear"):
+        with pytest.raises(ConfigError, match="no objective 'quadratic'; there are: flextok, fqgan, linear"):
             run(config, TABLE, tmp_path / "model")
 
     @pytest.mark.timeout(5)

@@ -23,7 +23,7 @@ LENGTHS, REVIVAL, NOISE, TIMES, DROPS = range(5)  # what a draw is for
 Model = TypeVar("Model", bound=Pretrained)
 _POSITIONS = ("positions", "latent_positions", "register_positions", "text_positions")
 _TABLES = frozenset({"latent_tokens", "class_token", "mask_token", "registers", "codes", *_POSITIONS})
-_EMBEDDINGS = (".patch_embed.weight", ".trunk.embed.weight", ".registers_in.weight")
+_EMBEDDINGS = (".patch_embed.weight", ".trunk.embed.weight")
 
 
 class NetworkOptimizer(OptimizerConfig):
