@@ -8,12 +8,13 @@ from pydantic import BaseModel
 from vtok.models.conv import ConvConfig
 from vtok.models.discriminators import BlurPoolConfig, PatchConfig
 from vtok.models.flow.times import ModeTimes
-from vtok.models.quantizers.config import FsqConfig, build
+from vtok.models.quantizers.config import FsqConfig, build, scales_of
 from vtok.models.quantizers.entropy import EntropyConfig
 from vtok.models.quantizers.part_config import VqPart
 from vtok.models.transformer import TransformerConfig
 from vtok.recipes import head_comment, names, recipe_file
 from vtok.tokenizers.prefix import Pow2
+from vtok.tokenizers.tokenflow import TokenflowConfig
 from vtok.tokenizers.vae import VaeConfig
 from vtok.train import TABLE, load_config
 from vtok.train.config import RunConfig, check
@@ -27,7 +28,10 @@ from vtok.train.objectives.strings import StringConfig
 from vtok.train.objectives.tatitok import TaTitokObjectiveConfig, TaTitokVaeObjectiveConfig
 from vtok.train.objectives.titok_stage1 import TitokStage1Config
 from vtok.train.objectives.titok_stage2 import TitokStage2Config
+from vtok.train.objectives.tokenflow import TokenflowObjectiveConfig
+from vtok.train.objectives.tokenflow_decoder import TokenflowDecoderConfig
 from vtok.train.objectives.vq_pixels import VqPixelConfig
+from vtok.weights.convert.official import OFFICIAL
 
 
 def section(config: RunConfig) -> BaseModel:
@@ -45,6 +49,8 @@ def strings(name: str) -> StringConfig:
 
 def sizes(settings: StringConfig) -> tuple[int, int]:
     """Pixels of a side and tokens of a string."""
+    if isinstance(settings, TokenflowDecoderConfig):
+        pytest.skip("the start decides")
     if isinstance(settings, TitokStage2Config):
         if settings.random_start is None:
             pytest.skip("the start decides")
@@ -55,6 +61,8 @@ def sizes(settings: StringConfig) -> tuple[int, int]:
         return model.image_size, (model.image_size // model.downsample) ** 2
     if isinstance(model, VaeConfig):
         return model.image_size, (model.image_size // model.settings.downsample) ** 2
+    if isinstance(model, TokenflowConfig):
+        return model.image_size, sum(rows * cols for rows, cols in scales_of(model.quantizer) or ())
     return model.image_size, model.num_tokens if hasattr(model, "num_tokens") else model.quantizer.num_latents
 
 
@@ -63,7 +71,8 @@ every_recipe = pytest.mark.parametrize("name", names())
 every_nested_recipe = pytest.mark.parametrize("name", [name for name in names() if load_config(name).objective == "nested"])
 every_string_recipe = pytest.mark.parametrize("name", LINE)
 RASTERS = ("fqgan-dual-vq16", "fqgan-triple-vq16", "llamagen-vq16")
-OTHERS = ("smoke", "vae", "flextok", *RASTERS)  # whose sizes alone are published, or other trainings
+TOKENFLOWS = ("tokenflow-clipb", "tokenflow-clipb-enhanced")
+OTHERS = ("smoke", "vae", "flextok", *RASTERS, *TOKENFLOWS)  # whose sizes alone are published, or other trainings
 PUBLISHED = [name for name in LINE if not name.startswith(OTHERS)]
 every_published_recipe = pytest.mark.parametrize("name", PUBLISHED)
 every_smoke_recipe = pytest.mark.parametrize("name", [name for name in names() if name.startswith("smoke")])
@@ -95,11 +104,11 @@ def test_a_recipe_trains_on_pictures_of_its_tokenizers_size_and_measures_lengths
     config, settings = load_config(name), strings(name)
     side, num_tokens = sizes(settings)
     assert config.data.crop_size == side
-    flow = config.objective == "flextok"
-    nested = flow or name.removeprefix("smoke-").startswith("one-d-piece")
+    flow, scales = config.objective == "flextok", config.objective == "tokenflow"
+    nested = flow or scales or name.removeprefix("smoke-").startswith("one-d-piece")
     assert max(config.train.validation.lengths) <= num_tokens
     assert (set(config.train.validation.lengths) == {0}) == (not nested)
-    whole = config.objective == "titok_stage1" and not nested
+    whole = scales or (config.objective == "titok_stage1" and not nested)
     assert settings.prefix.rule == ("pow2" if flow else "full" if whole else "tail_drop")
 
 
@@ -172,6 +181,30 @@ def test_a_published_raster_has_the_published_settings(name: str) -> None:
     assert (settings.vq.commitment, settings.vq.codebook, settings.vq.revival.threshold) == (0.25, 1.0, 0)
 
 
+@pytest.mark.parametrize("name", TOKENFLOWS)
+def test_a_published_tokenflow_has_the_published_settings(name: str) -> None:
+    config, settings = load_config(name), strings(name)
+    assert isinstance(settings, TokenflowObjectiveConfig | TokenflowDecoderConfig)
+    data, train = config.data, config.train
+    assert (data.crop_size, data.max_side, data.scales, data.flip) == (224, 280, (1.0, 1.25), True)
+    assert (train.precision, train.ema, train.batch_size, train.steps) == ("bf16", 0, 512, 250_000)  # 100 epochs of ImageNet
+    network, adversary = settings.network, settings.adversary
+    assert adversary is not None
+    assert (network.learning_rate, network.final_share, network.warmup_steps, network.clip) == (1e-4, 1.0, 0, 1.0)
+    assert (network.betas, network.weight_decay) == ((0.9, 0.95), 0)
+    assert adversary.optimizer.model_dump() == network.model_dump()
+    assert (adversary.weight, adversary.first_step, adversary.warmup_steps, adversary.loss, adversary.lecam) == (0.5, 20_000, 0, "hinge", 0)
+    assert adversary.discriminator == PatchConfig(dim=64, depth=3, norm="batch")
+    assert (settings.pictures.l2, settings.pictures.lpips) == (4.0, 1.0)
+    assert settings.skip == 0.1
+    if isinstance(settings, TokenflowDecoderConfig):
+        assert OFFICIAL["TokenFlow CLIP-B enhanced"][1].model_dump()["decoder"] == settings.decoder.model_dump()  # type: ignore[union-attr]
+        return
+    assert OFFICIAL["TokenFlow CLIP-B"][1] == settings.model
+    assert (settings.start, settings.semantics.teacher, settings.semantics.weight) == ("teacher", "openai/clip-vit-base-patch16", 1.0)
+    assert (settings.vq.commitment, settings.vq.codebook, settings.vq.revival.threshold) == (0.25, 1.0, 0)
+
+
 def test_published_fqgans_have_the_published_branches_and_teachers() -> None:
     for name, teachers in (
         ("fqgan-dual-vq16", {"sem": "openai/clip-vit-large-patch14"}),
@@ -238,5 +271,5 @@ def test_a_smoke_recipe_of_the_line_has_all_parts_of_the_training_that_it_stands
     settings = section(load_config(name))
     if isinstance(settings, PixelConfig):
         assert settings.adversary is not None
-        assert settings.adversary.lecam or isinstance(settings, FqganObjectiveConfig | LlamagenVqObjectiveConfig)
+        assert settings.adversary.lecam or isinstance(settings, FqganObjectiveConfig | LlamagenVqObjectiveConfig | TokenflowObjectiveConfig)
         assert settings.adversary.first_step < load_config(name).train.steps

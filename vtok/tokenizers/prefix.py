@@ -117,6 +117,10 @@ PrefixRule = Annotated[AnySingle | Pair, Field(discriminator="rule"), BeforeVali
 `prefix = "uniform"`, `prefix = { rule = "geometric", p = 0.9 }`, `prefix = { rule = "pair", of = "pow2" }`."""
 
 
+FullRule = Annotated[Full, BeforeValidator(_from_name)]
+"""Of what decodes whole strings alone."""
+
+
 @torch.compiler.disable
 def draw_lengths(rule: AnySingle | Pair, spec: LengthRules, indices: Tensor, generator: torch.Generator) -> list[Tensor]:
     """How many tokens of each sample to decode, once for each decode of the step: two for a pair, all tokens first.

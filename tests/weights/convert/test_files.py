@@ -1,5 +1,6 @@
 """Files and folders of upstream's weights; every fault is a line that names the file."""
 
+import argparse
 import json
 import pickle
 from pathlib import Path
@@ -56,6 +57,15 @@ def test_a_file_becomes_a_model(tmp_path: Path, proxy: Path, name: str, suffix: 
     assert converted.file == file
     assert converted.found.family.removesuffix("_proxy").replace("one_d_piece", "titok") in name.replace("one_d_piece", "titok")
     assert all(torch.equal(value, state_of(name)[key]) for key, value in to_upstream(converted.model).items())
+
+
+def test_a_checkpoint_of_a_training_becomes_a_model_without_what_only_the_training_needs(tmp_path: Path) -> None:
+    beside = {"quantize_vis.codebook_used": torch.zeros(8), "feat_pred_head.ln_pre.weight": torch.zeros(4)}
+    settings = argparse.Namespace(vq_model="VQ-16")
+    torch.save({"model": state_of("fqgan") | beside, "steps": 7, "args": settings}, tmp_path / "fqgan.pt")
+    converted = load_upstream(tmp_path / "fqgan.pt")
+    assert converted.found.family == "fqgan"
+    assert converted.extra == tuple(sorted(beside))
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])

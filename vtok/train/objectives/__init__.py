@@ -12,5 +12,7 @@ TABLE = {
     "titok_stage1": "vtok.train.objectives.titok_stage1:TitokStage1Objective",
     "titok_stage2": "vtok.train.objectives.titok_stage2:TitokStage2Objective",
     "titok_vae": "vtok.train.objectives.titok_vae:TitokVaeObjective",
+    "tokenflow": "vtok.train.objectives.tokenflow:TokenflowObjective",
+    "tokenflow_decoder": "vtok.train.objectives.tokenflow_decoder:TokenflowDecoderObjective",
     "vae": "vtok.train.objectives.vae:VaeObjective",
 }

@@ -19,7 +19,7 @@ from vtok.train.samples.pictures import Pictures
 from vtok.weights import load
 
 RANDOM = "random"  # as a start: no weights but those drawn from the seed
-LENGTHS, REVIVAL, NOISE, TIMES, DROPS = range(5)  # what a draw is for
+LENGTHS, REVIVAL, NOISE, TIMES, DROPS, SKIPS = range(6)  # what a draw is for
 Model = TypeVar("Model", bound=Pretrained)
 _POSITIONS = ("positions", "latent_positions", "register_positions", "text_positions")
 _TABLES = frozenset({"latent_tokens", "class_token", "mask_token", "registers", "codes", *_POSITIONS})

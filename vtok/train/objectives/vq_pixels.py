@@ -46,7 +46,7 @@ class VqPixelObjective(PixelObjective):
     def losses(self, batch: Batch) -> Losses:
         model = self.tokenizer
         latents = model.latents(batch.images)
-        quantized = model.quantize(latents)
+        quantized = self.quantized(batch, latents)
         options = self.options(batch)
         decodes = [model.reconstruct(quantized.vectors, own, options) for own in self.lengths(batch, model.spec)]
         return self.judged(batch, decodes, self.vq.losses(latents, quantized) | self.further_losses(batch, quantized))
@@ -54,6 +54,10 @@ class VqPixelObjective(PixelObjective):
     def begin_beside(self, seed: int) -> Sequence[nn.Module]:  # noqa: ARG002 - for those that have some
         """What is trained beside the tokenizer and not kept, with the weights that training begins with."""
         return ()
+
+    def quantized(self, batch: Batch, latents: Tensor) -> Quantized:  # noqa: ARG002 - for those whose quantizer is told something
+        """What is made of latents (B, N, D)."""
+        return self.tokenizer.quantize(latents)
 
     def further_losses(self, batch: Batch, quantized: Quantized) -> dict[str, Tensor]:  # noqa: ARG002 - for those that have some
         """Weighted losses of what was quantised, beside the quantizer's own."""
