@@ -56,7 +56,8 @@ class TokenflowDecoderObjective(PixelObjective):
         self.sizes = self._start.config
         if config.decoder is not None:
             if config.decoder.z_dim != (kept := self.sizes.decoder.z_dim):
-                raise ConfigError(f"tokenflow_decoder.decoder.z_dim is {config.decoder.z_dim}, that of the start is {kept}; make them equal")
+                wrong = f"tokenflow_decoder.decoder.z_dim is {config.decoder.z_dim}, that of the start is {kept}"
+                raise ConfigError(f"{wrong}; make them equal")
             self.sizes = TokenflowConfig(**dict(self.sizes) | {"decoder": config.decoder})
 
     def make(self) -> TokenflowTokenizer:
