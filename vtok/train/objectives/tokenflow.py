@@ -9,6 +9,7 @@ from torch import Tensor
 from vtok.models.quantizers import Quantized
 from vtok.models.quantizers.multiscale import MultiscaleQuantizer
 from vtok.tokenizers.prefix import Full, FullRule
+from vtok.tokenizers.pretrained import Pretrained
 from vtok.tokenizers.tokenflow import TokenflowConfig, TokenflowTokenizer
 from vtok.train.losses.tower_features import TowerFeatureConfig, TowerFeatureLoss
 from vtok.train.losses.tower_teacher import TowerTeacher
@@ -79,7 +80,7 @@ class TokenflowObjective(VqPixelObjective):
             model.semantic_encoder.load_state_dict(cast(TowerTeacher, self.semantics.teacher.network).tower.state_dict())
         return model
 
-    def begin(self, tokenizer: TokenflowTokenizer, seed: int) -> None:
+    def begin(self, tokenizer: Pretrained, seed: int) -> None:
         self._start = None  # its weights are in the tokenizer now, and nowhere else in checkpoints
         super().begin(tokenizer, seed)
 
