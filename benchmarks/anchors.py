@@ -24,7 +24,7 @@ from PIL import Image
 from benchmarks.pictures import add_options, from_options
 from benchmarks.quality import Original
 from benchmarks.record import Row, head, mean_rows, report
-from vtok.eval.lpips import Lpips
+from vtok.eval.pairs.lpips import Lpips
 
 
 @dataclass(frozen=True)

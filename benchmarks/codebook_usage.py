@@ -20,7 +20,7 @@ from benchmarks.pictures import Pictures, add_options
 from benchmarks.record import Row, head, model_facts, report
 from vtok.codec.decompress import Pixels
 from vtok.data.eight_bit import from_eight_bit
-from vtok.eval.codebook import CodebookStatistics, CodebookUse
+from vtok.eval.codes.codebook import CodebookStatistics, CodebookUse
 from vtok.tokenizers.base import Tokenizer, Tokens
 from vtok.weights import load
 

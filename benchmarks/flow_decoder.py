@@ -27,8 +27,8 @@ from benchmarks.record import head, model_facts, report
 from vtok.data.crops import center_crop
 from vtok.data.eight_bit import from_eight_bit, to_eight_bit
 from vtok.data.sources import open_source
-from vtok.eval.lpips import Lpips
-from vtok.eval.psnr import psnr
+from vtok.eval.pairs.lpips import Lpips
+from vtok.eval.pairs.psnr import psnr
 from vtok.models.decoders import DecodeOptions
 from vtok.tokenizers.base import Tokenizer, Tokens
 from vtok.train.engine.picture_grid import sheet

@@ -16,7 +16,7 @@ from benchmarks.quality import Original
 from benchmarks.rate_distortion import encode, measure
 from benchmarks.record import Row, head, mean_rows, report
 from vtok.data.sources import Sample
-from vtok.eval.lpips import Lpips
+from vtok.eval.pairs.lpips import Lpips
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.train.config import check, load_config
 from vtok.train.objectives.linear import LinearObjective

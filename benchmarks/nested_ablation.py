@@ -27,7 +27,7 @@ import torch
 
 from benchmarks.record import head, model_facts, report
 from vtok.data.atomic import write_bytes
-from vtok.eval.lpips import Lpips
+from vtok.eval.pairs.lpips import Lpips
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.train import TABLE, RunConfig, load_config, run
 from vtok.train.config import check

@@ -5,9 +5,9 @@ import torch
 
 from benchmarks.record import Row
 from vtok.data.eight_bit import from_eight_bit
-from vtok.eval.lpips import Lpips
-from vtok.eval.psnr import psnr
-from vtok.eval.ssim import ssim
+from vtok.eval.pairs.lpips import Lpips
+from vtok.eval.pairs.psnr import psnr
+from vtok.eval.pairs.ssim import ssim
 
 
 class Original:

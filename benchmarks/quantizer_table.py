@@ -33,8 +33,8 @@ from torch import Tensor
 from benchmarks.flow_decoder import AT_ONCE, encoded, features_of, read
 from benchmarks.record import head, report
 from vtok.data.atomic import write_bytes
-from vtok.eval.codebook import CodebookStatistics
-from vtok.eval.lpips import Lpips
+from vtok.eval.codes.codebook import CodebookStatistics
+from vtok.eval.pairs.lpips import Lpips
 from vtok.tokenizers.base import Tokens
 from vtok.tokenizers.nested import NestedTokenizer
 from vtok.train import TABLE, load_config, run

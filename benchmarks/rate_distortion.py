@@ -24,7 +24,7 @@ from vtok.codec.decompress import Pixels
 from vtok.codec.layers import Ids, Lengths, trim
 from vtok.codec.rate import Errors, lengths_for_bytes
 from vtok.data.eight_bit import from_eight_bit
-from vtok.eval.lpips import Lpips
+from vtok.eval.pairs.lpips import Lpips
 from vtok.tokenizers.base import Tokenizer
 from vtok.weights import load
 

@@ -25,7 +25,7 @@ from benchmarks.pictures import Pictures, add_options, from_options
 from benchmarks.quality import Original
 from benchmarks.record import Row, head, mean_rows, model_facts, report
 from vtok.data.eight_bit import from_eight_bit, to_eight_bit
-from vtok.eval.lpips import Lpips
+from vtok.eval.pairs.lpips import Lpips
 from vtok.models.autoencoders import Autoencoder, taef2
 from vtok.models.autoencoders.taef2 import PooledBlock, Taef2
 from vtok.models.autoencoders.windows import in_windows

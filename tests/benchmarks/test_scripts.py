@@ -13,8 +13,8 @@ from benchmarks.pictures import Pictures
 from benchmarks.quality import Original
 from vtok import compress, decompress
 from vtok.data.eight_bit import from_eight_bit
-from vtok.eval.lpips import Lpips
-from vtok.eval.psnr import psnr
+from vtok.eval.pairs.lpips import Lpips
+from vtok.eval.pairs.psnr import psnr
 from vtok.models.autoencoders.taef2 import Taef2
 from vtok.tokenizers.linear import LinearTokenizer
 

@@ -16,7 +16,7 @@ from vtok.data.crops import resize
 from vtok.data.eight_bit import from_eight_bit, to_eight_bit
 from vtok.data.pictures import read_picture
 from vtok.data.sources import is_held_out
-from vtok.eval.codebook import CodebookStatistics
+from vtok.eval.codes.codebook import CodebookStatistics
 from vtok.tokenizers.base import Tokens
 from vtok.tokenizers.fqgan import FqganTokenizer
 from vtok.tokenizers.linear import LinearTokenizer

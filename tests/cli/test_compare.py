@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.cli.terminal import as_terminal
 from vtok.cli import report
-from vtok.eval.lpips import VARIABLE
+from vtok.eval.pairs.lpips import VARIABLE
 from vtok.tokenizers.titok_vae import TitokVae
 
 

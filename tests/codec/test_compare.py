@@ -14,7 +14,7 @@ from vtok.codec.decompress import decode_file
 from vtok.codec.request import Rate
 from vtok.codec.sheet import draw
 from vtok.errors import LengthError, UnsupportedError
-from vtok.eval.psnr import psnr
+from vtok.eval.pairs.psnr import psnr
 from vtok.models.decoders import DecodeOptions
 from vtok.tokenizers.flextok import FlextokTokenizer
 from vtok.tokenizers.linear import LinearTokenizer

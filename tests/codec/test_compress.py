@@ -12,7 +12,7 @@ from tests.codec.strategies import assert_equal
 from tests.codec.toy import SIDE, ToyTokenizer, photo
 from vtok.codec import Rate, TokenFile, compress, decode_file, decompress, encode_pictures
 from vtok.errors import BudgetError, LengthError, ModelMismatchError, PictureError, UnsupportedError
-from vtok.eval.psnr import psnr
+from vtok.eval.pairs.psnr import psnr
 
 SIZES = [(1, 1), (67, 43), (1, 400), (400, 1), (8, 8), (9, 16)]
 TOY = ToyTokenizer()

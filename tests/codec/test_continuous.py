@@ -12,7 +12,7 @@ from vtok.codec.decompress import decompress
 from vtok.codec.sheet import draw
 from vtok.data.eight_bit import from_eight_bit, to_eight_bit
 from vtok.errors import LengthError, PictureError, UnsupportedError
-from vtok.eval.psnr import psnr
+from vtok.eval.pairs.psnr import psnr
 from vtok.models.decoders import DecodeOptions
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.tokenizers.titok_vae import TitokVae

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.train.toy import TABLE, ToyTokenizer, entries, tensors, toy_config
 from vtok.errors import ConfigError, MissingExtraError, OutputError, TrainingError, WeightsError
-from vtok.eval.lpips import VARIABLE
+from vtok.eval.pairs.lpips import VARIABLE
 from vtok.tokenizers.base import Tokenizer
 from vtok.train.config import RunConfig
 from vtok.train.engine.run_folder import RunFolder

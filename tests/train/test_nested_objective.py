@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.tokenizers.starts import awake, linear_on_taef2
 from tests.train.toy import ToyTokenizer
 from vtok.errors import ConfigError, DataError, LengthError, VtokError, WeightsError
-from vtok.eval.lpips import VARIABLE
+from vtok.eval.pairs.lpips import VARIABLE
 from vtok.models.quantizers.codebook_training import CodebookTraining
 from vtok.models.quantizers.vq import VectorQuantizer
 from vtok.tokenizers.base import Tokenizer

@@ -9,7 +9,7 @@ from huggingface_hub import constants
 
 from tests.train.titok_settings import ADVERSARY, ON_PICTURES, PAIR, SETTINGS, SYNTHETIC, VQ, an_objective, made, stage2
 from vtok.errors import ConfigError, LengthError, WeightsError
-from vtok.eval.lpips import TRUNKS
+from vtok.eval.pairs.lpips import TRUNKS
 from vtok.recipes import names
 from vtok.tokenizers.clip_text import VARIABLE as CLIP_VARIABLE
 from vtok.train import TABLE, load_config, run

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.train.titok_settings import ADVERSARY, ON_PIXELS, SIDE, SYNTHETIC, a_batch, figures, halves, made, total
 from vtok.errors import ConfigError, MissingExtraError, WeightsError
-from vtok.eval.lpips import TRUNKS
+from vtok.eval.pairs.lpips import TRUNKS
 from vtok.models.autoencoders import build
 from vtok.tokenizers.titok_vae import TitokVae
 from vtok.tokenizers.vae import Vae

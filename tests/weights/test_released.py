@@ -8,7 +8,7 @@ from PIL import Image
 
 import vtok
 from vtok.codec import TokenFile
-from vtok.eval.psnr import psnr
+from vtok.eval.pairs.psnr import psnr
 from vtok.weights import load_by_digest, load_tokenizer
 
 FOLDER = Path(__file__).parent.parent / "data" / "released"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vtok.data.sources import Source
-    from vtok.eval.codebook import CodebookStatistics, CodebookUse
+    from vtok.eval.codes.codebook import CodebookStatistics, CodebookUse
     from vtok.tokenizers.base import Tokenizer
 
 _WIDE = 0.1  # bits: where few strings may hide more of an entropy, the table says what helps
@@ -55,8 +55,8 @@ def codebook(
         _check_plot(plot, data)
     from vtok.data.pictures import write_picture
     from vtok.data.sources import open_source
-    from vtok.eval.codebook_sheet import MOST_CODEBOOKS, draw
-    from vtok.eval.lone_codes import decode_each
+    from vtok.eval.codes.codebook_sheet import MOST_CODEBOOKS, draw
+    from vtok.eval.codes.lone_codes import decode_each
 
     source = open_source(data, kind=kind.value, split=split.value)
     tokenizer = Loader(model, device).tokenizer
@@ -82,7 +82,7 @@ def _check_plot(plot: Path, data: str) -> None:
     """Refuse, before the work, what cannot be drawn or written, or would replace a file that is to be read."""
     from vtok.data.files import expand_home, expand_pattern, look_at
     from vtok.data.pictures import check_writable
-    from vtok.eval.codebook_sheet import check_drawable
+    from vtok.eval.codes.codebook_sheet import check_drawable
 
     check_drawable()
     check_writable(plot)
@@ -115,7 +115,7 @@ def _count(
 
     from vtok.codec.decompress import device_of
     from vtok.data.eight_bit import from_eight_bit
-    from vtok.eval.codebook import CodebookStatistics
+    from vtok.eval.codes.codebook import CodebookStatistics
 
     statistics = CodebookStatistics(tokenizer.spec.codebook_sizes, tokenizer.spec.max_tokens)
     device, failures, waiting = device_of(tokenizer), [], []

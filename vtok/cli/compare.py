@@ -27,7 +27,7 @@ from vtok.errors import MissingExtraError, WeightsError
 
 if TYPE_CHECKING:
     from vtok.codec.compare import Comparison
-    from vtok.eval.lpips import Lpips
+    from vtok.eval.pairs.lpips import Lpips
 
 _FIGURES = (("bytes", 12, ","), ("bpp", 10, ".4f"), ("psnr", 10, ".2f"), ("lpips", 8, ".3f"))  # width and form of each column
 
@@ -89,7 +89,7 @@ def _numbers(lengths: str | None) -> list[int] | None:
 
 def _lpips(weights_file: Path | None, device: Device, side: int) -> "tuple[Lpips | None, str | None]":
     """The metric, or why there is none; a file that was asked for must serve."""
-    from vtok.eval.lpips import MIN_SIDE, Lpips
+    from vtok.eval.pairs.lpips import MIN_SIDE, Lpips
 
     if side < MIN_SIDE:
         return None, f"it takes pictures of at least {MIN_SIDE} x {MIN_SIDE} pixels"

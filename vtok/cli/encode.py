@@ -154,7 +154,7 @@ class _Encoder:
         if self.rate.psnr is None:
             return None
         from vtok.codec.decompress import decode_file
-        from vtok.eval.psnr import psnr
+        from vtok.eval.pairs.psnr import psnr
 
         return psnr(picture, decode_file(file, self.loader.tokenizer))
 

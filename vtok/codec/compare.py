@@ -14,11 +14,11 @@ from vtok.codec.decompress import Pixels, decode_file
 from vtok.codec.request import Rate
 from vtok.codec.truncate import truncate
 from vtok.data.eight_bit import from_eight_bit
-from vtok.eval.psnr import psnr
+from vtok.eval.pairs.psnr import psnr
 from vtok.tokenizers.spec import LatentSpec, TokenSpec
 
 if TYPE_CHECKING:
-    from vtok.eval.lpips import Lpips
+    from vtok.eval.pairs.lpips import Lpips
     from vtok.tokenizers.base import DecodeOptions, Tokenizer
     from vtok.tokenizers.latents import LatentTokenizer
 
@@ -116,7 +116,7 @@ def _distance(picture: Pixels, decoded: Pixels, lpips: Lpips | None) -> float | 
         return None
     import torch
 
-    from vtok.eval.lpips import MIN_SIDE
+    from vtok.eval.pairs.lpips import MIN_SIDE
 
     if min(picture.shape[:2]) < MIN_SIDE:
         return None

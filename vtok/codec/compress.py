@@ -193,7 +193,7 @@ class _Encoder:
         return self.tokenizer.encode_grid(images, self.rate.tokens, overlap=overlap).ids.cpu().numpy(), None
 
     def _lengths(self, source: _Source, ids: Ids, errors: Errors) -> Lengths:
-        from vtok.eval.psnr import psnr
+        from vtok.eval.pairs.psnr import psnr
 
         size_of = self._size_of(source)
         budget = self.rate.budget(source.size)

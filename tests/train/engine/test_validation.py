@@ -6,8 +6,8 @@ import torch
 from tests.train.toy import ToyTokenizer
 from vtok.data.eight_bit import to_eight_bit
 from vtok.errors import ConfigError
-from vtok.eval.lpips import VARIABLE, Lpips
-from vtok.eval.psnr import psnr
+from vtok.eval.pairs.lpips import VARIABLE, Lpips
+from vtok.eval.pairs.psnr import psnr
 from vtok.tokenizers.linear import LinearTokenizer
 from vtok.train.engine.picture_grid import picture_grid, shown_lengths
 from vtok.train.engine.validation import Validation, find_lpips, whole_tiles

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vtok.errors import UnsupportedError, WeightsError
-from vtok.eval.lpips import Lpips
+from vtok.eval.pairs.lpips import Lpips
 from vtok.train.losses.lpips import LpipsLoss
 
 pytest.importorskip("lpips", reason="needs the extra `train`")

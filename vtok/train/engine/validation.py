@@ -11,9 +11,9 @@ from torch import Tensor
 
 from vtok.data.eight_bit import to_eight_bit
 from vtok.errors import ConfigError, LengthError, MissingExtraError, WeightsError
-from vtok.eval.codebook import CodebookStatistics, CodebookUse
-from vtok.eval.lpips import MIN_SIDE, Lpips
-from vtok.eval.psnr import psnr
+from vtok.eval.codes.codebook import CodebookStatistics, CodebookUse
+from vtok.eval.pairs.lpips import MIN_SIDE, Lpips
+from vtok.eval.pairs.psnr import psnr
 from vtok.tokenizers.base import Tokens
 from vtok.tokenizers.latents import AnyTokenizer, Latents
 from vtok.tokenizers.spec import LatentSpec, TokenSpec

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vtok.eval.lpips import Lpips, TrunkName
+from vtok.eval.pairs.lpips import Lpips, TrunkName
 from vtok.train.losses.frozen_network import FrozenNetwork
 
 
@@ -14,7 +14,7 @@ class LpipsLoss(nn.Module):
     """Distance of pictures from targets whose features were taken once: `loss(pictures, loss.target(images))`.
 
     Args:
-        weights_file, trunk: see `vtok.eval.lpips.Lpips`.
+        weights_file, trunk: see `vtok.eval.pairs.lpips.Lpips`.
 
     Raises:
         MissingExtraError: the `lpips` package is not installed.

@@ -7,7 +7,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from vtok.eval.lpips import TrunkName
+from vtok.eval.pairs.lpips import TrunkName
 from vtok.train.losses.classifier_logits import ClassifierLogitsConfig, ClassifierLogitsLoss
 from vtok.train.losses.lpips import LpipsLoss
 from vtok.train.losses.pixel import PIXEL_LOSSES

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, gelu
 
 from vtok.errors import ConfigError
-from vtok.eval.lpips import Lpips
+from vtok.eval.pairs.lpips import Lpips
 from vtok.train.losses.frozen_network import FrozenNetwork
 from vtok.train.losses.timm_features import TimmFeatureLoss, TimmFeaturesConfig
 

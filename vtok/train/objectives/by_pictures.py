@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vtok.errors import ConfigError
-from vtok.eval.lpips import TRUNKS
+from vtok.eval.pairs.lpips import TRUNKS
 from vtok.models.decoders import Decoded, DecodeOptions
 from vtok.tokenizers.pretrained import Pretrained
 from vtok.train.config import DataConfig

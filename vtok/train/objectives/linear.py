@@ -14,7 +14,7 @@ from torch.nn.functional import unfold
 
 from vtok.data.eight_bit import from_eight_bit
 from vtok.errors import ConfigError, DataError
-from vtok.eval.lpips import MIN_SIDE, Lpips
+from vtok.eval.pairs.lpips import MIN_SIDE, Lpips
 from vtok.models.autoencoders import Autoencoder
 from vtok.models.int8 import from_int8, to_int8
 from vtok.models.quantizers.nearest import assign

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from vtok.errors import ConfigError, VtokError, WeightsError
-from vtok.eval.lpips import MIN_SIDE
+from vtok.eval.pairs.lpips import MIN_SIDE
 from vtok.models.decoders import Decoded
 from vtok.models.quantizers import Quantized
 from vtok.models.quantizers.codebook_training import CodebookTrainingConfig

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from vtok.data.eight_bit import to_eight_bit
-from vtok.eval.codebook import CodebookStatistics, Counts
+from vtok.eval.codes.codebook import CodebookStatistics, Counts
 from vtok.tokenizers.base import Tokens
 from vtok.tokenizers.spec import TokenSpec
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from vtok.errors import MissingExtraError
-from vtok.eval.codebook import CodebookStatistics
-from vtok.eval.codebook_sheet import check_drawable, draw
-from vtok.eval.lone_codes import Code, LoneCodes
+from vtok.eval.codes.codebook import CodebookStatistics
+from vtok.eval.codes.codebook_sheet import check_drawable, draw
+from vtok.eval.codes.lone_codes import Code, LoneCodes
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 200, 0), (0, 0, 200)
 FRAME = (196, 48, 43)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.parity import Stored
 from vtok.errors import MissingExtraError, UnsupportedError, WeightsError
-from vtok.eval.lpips import TRUNKS, VARIABLE, Lpips, find_trunk
+from vtok.eval.pairs.lpips import TRUNKS, VARIABLE, Lpips, find_trunk
 
 lpips = pytest.importorskip("lpips", reason="needs the extra `eval`")
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from vtok.eval.psnr import psnr
+from vtok.eval.pairs.psnr import psnr
 
 
 def noise(height: int, width: int, seed: int) -> np.ndarray:

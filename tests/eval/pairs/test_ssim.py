@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.parity import stored_values
-from vtok.eval.ssim import ssim
+from vtok.eval.pairs.ssim import ssim
 
 
 def noise(height: int, width: int, seed: int) -> np.ndarray:

@@ -10,8 +10,8 @@ import numpy as np
 
 from vtok.data.crops import resize
 from vtok.errors import MissingExtraError
-from vtok.eval.codebook import CodebookUse
-from vtok.eval.lone_codes import LoneCodes
+from vtok.eval.codes.codebook import CodebookUse
+from vtok.eval.codes.lone_codes import LoneCodes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

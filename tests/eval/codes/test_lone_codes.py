@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.threads import threads
-from vtok.eval.codebook import CodebookStatistics
-from vtok.eval.lone_codes import Code, decode_each, most_used
+from vtok.eval.codes.codebook import CodebookStatistics
+from vtok.eval.codes.lone_codes import Code, decode_each, most_used
 from vtok.tokenizers.base import Tokens
 from vtok.tokenizers.fqgan import FqganTokenizer
 from vtok.tokenizers.nested import NestedTokenizer

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vtok.errors import UnsupportedError
-from vtok.eval import codebook
-from vtok.eval.codebook import CodebookStatistics
+from vtok.eval.codes import codebook
+from vtok.eval.codes.codebook import CodebookStatistics
 
 SIZES = (5, 3)
 

@@ -1,0 +1,1 @@
+"""How ids are used."""

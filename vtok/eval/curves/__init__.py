@@ -1,0 +1,1 @@
+"""Rate and distortion: distances of curves, plots."""

@@ -1,0 +1,1 @@
+"""Measures of a set of pictures against another, by their features."""

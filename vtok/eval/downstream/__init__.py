@@ -1,0 +1,1 @@
+"""What tokens and reconstructions are good for."""

@@ -1,0 +1,1 @@
+"""What published evaluations do to pictures before they measure."""
