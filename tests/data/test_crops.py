@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vtok.data import center_crop, random_scale_crop, resize
+from vtok.data.crops import center_square, center_tile
 
 
 def numbered(height: int, width: int) -> np.ndarray:
@@ -41,6 +42,26 @@ def test_the_center_crop_is_in_the_middle_or_refused(height, width, size):
     assert crop.shape == (size, size, 3)
     assert tuple(crop[0, 0, :2]) == ((height - size) // 2, (width - size) // 2)
     assert tuple(crop[-1, -1, :2]) == ((height - size) // 2 + size - 1, (width - size) // 2 + size - 1)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 20), st.integers(1, 20))
+def test_the_center_tile_is_the_middle_of_the_center_square(height, width, tile_height, tile_width):
+    tile = center_tile(numbered(height, width), (tile_height, tile_width))
+    assert tile.shape == (tile_height, tile_width, 3)
+    side = max(tile_height, tile_width)
+    top, left = (side - tile_height) // 2, (side - tile_width) // 2
+    assert np.array_equal(tile, center_square(numbered(height, width), side)[top : top + tile_height, left : left + tile_width])
+
+
+def test_the_center_tile_of_a_large_picture_is_cut_out_and_not_resized():
+    assert center_tile(numbered(21, 30), (4, 8))[0, 0].tolist() == [8, 11, 0]
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 40))
+def test_the_center_square_of_a_small_picture_is_its_largest_one_enlarged(height, width, size):
+    pixels = numbered(height, width)
+    side = min(height, width, size)
+    assert np.array_equal(center_square(pixels, size), resize(center_crop(pixels, side), size, size))
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 20), st.floats(0.1, 3), st.floats(0, 3), st.integers(0, 99))

@@ -5,16 +5,20 @@ from typing import Annotated
 
 import typer
 
+from vtok.cli.bench_codecs import bench_codecs
 from vtok.cli.cache_latents import cache_latents
 from vtok.cli.codebook import codebook
 from vtok.cli.compare import compare
 from vtok.cli.convert import convert
 from vtok.cli.decode import decode
 from vtok.cli.encode import encode
+from vtok.cli.eval import evaluate
 from vtok.cli.info import info
 from vtok.cli.models import models
 from vtok.cli.pipes import say, silence_stdout, tell
+from vtok.cli.probe import probe
 from vtok.cli.recipes import recipes
+from vtok.cli.stats import stats
 from vtok.cli.train import train
 from vtok.cli.truncate import truncate
 from vtok.errors import VtokError
@@ -32,8 +36,24 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (encode, decode, info, truncate, compare, models, convert, recipes, train, cache_latents, codebook):
+for _command in (
+    encode,
+    decode,
+    info,
+    truncate,
+    compare,
+    models,
+    convert,
+    recipes,
+    train,
+    cache_latents,
+    codebook,
+    bench_codecs,
+    stats,
+    probe,
+):
     app.command()(_command)
+app.command("eval")(evaluate)
 
 
 def _version(asked: bool) -> None:

@@ -15,8 +15,6 @@ from vtok.cli.report import SOME_FAILED, Report, json_line
 from vtok.errors import DataError, OutputError, PictureError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from vtok.data.sources import Source
     from vtok.eval.codes.codebook import CodebookStatistics, CodebookUse
     from vtok.tokenizers.base import Tokenizer
@@ -63,7 +61,7 @@ def codebook(
     num_pictures = min(count or len(source), len(source))
     num_codes = [] if plot is None else [min(codes, size) for size in tokenizer.spec.codebook_sizes[:MOST_CODEBOOKS]]
     with Report(1, several=False, as_json=as_json, quiet=False) as report:
-        advance = _steps(report.watch(), num_pictures + sum(num_codes))
+        advance = steps(report.watch(), num_pictures + sum(num_codes))
         statistics, failures = _count(tokenizer, source, num_pictures, batch, whole=whole, advance=advance)
         use = statistics.compute()
         if plot is not None:
@@ -95,7 +93,7 @@ def _check_plot(plot: Path, data: str) -> None:
         raise OutputError(f"{plot}: would replace a file of the data set {data}; choose another name or place")
 
 
-def _steps(tell_share: Callable[[float], None], total: int) -> Callable[[], None]:
+def steps(tell_share: Callable[[float], None], total: int) -> Callable[[], None]:
     """What is to be called after each of `total` equal parts of the work."""
     done = 0
 
@@ -114,6 +112,7 @@ def _count(
     import numpy as np
 
     from vtok.codec.decompress import device_of
+    from vtok.data.crops import center_tile, resize
     from vtok.data.eight_bit import from_eight_bit
     from vtok.eval.codes.codebook import CodebookStatistics
 
@@ -121,7 +120,8 @@ def _count(
     device, failures, waiting = device_of(tokenizer), [], []
     for number in range(num_pictures):
         try:
-            waiting.append(_tile(source[number * len(source) // num_pictures].pixels, tokenizer.spec.input_size, whole=whole))
+            pixels = source[number * len(source) // num_pictures].pixels
+            waiting.append(resize(pixels, *tokenizer.spec.input_size) if whole else center_tile(pixels, tokenizer.spec.input_size))
         except PictureError as error:
             failures.append(" ".join(str(error).split()))
         if len(waiting) == batch or (waiting and number == num_pictures - 1):
@@ -131,19 +131,6 @@ def _count(
     if len(failures) == num_pictures:
         raise DataError(f"{source.name}: no picture could be read; {failures[0]}")
     return statistics, failures
-
-
-def _tile(pixels: "np.ndarray", size: tuple[int, int], *, whole: bool) -> "np.ndarray":
-    """A picture (H, W, 3) uint8 as one tile: resized when whole, otherwise its middle, enlarged where it is too small."""
-    from vtok.data.crops import resize
-    from vtok.train.samples.crop_readers import center_square
-
-    height, width = size
-    if whole:
-        return resize(pixels, height, width)
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    return center_square(pixels, side)[top : top + height, left : left + width]
 
 
 def _record(use: "CodebookUse") -> dict[str, Any]:

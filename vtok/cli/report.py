@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SOME_FAILED = 3
 PATIENCE_S = 2.0  # what a single file may take without a bar
+LINE_S = 30.0  # between two lines of one that takes long, where there is no bar
 
 
 def json_line(record: Mapping[str, Any]) -> str:
@@ -62,13 +63,21 @@ class Report:
         self._stop_bar()
 
     def watch(self) -> Callable[[float], None]:
-        """What is to be told the share, 0 to 1, of the file that begins now: it moves the bar. A single file has one after `PATIENCE_S`."""
-        begun = monotonic()
+        """What is to be told the share, 0 to 1, of the file that begins now: it moves the bar. A single file has one after `PATIENCE_S`.
+
+        Where standard error is no terminal, a line says every `LINE_S` how far a single file is.
+        """
+        begun = said = monotonic()
 
         def tell_share(share: float) -> None:
-            if self._bar is None and not self._as_json and monotonic() - begun >= PATIENCE_S:
+            nonlocal said
+            now = monotonic()
+            if self._bar is None and not self._as_json and now - begun >= PATIENCE_S:
                 self._start_bar()
             self._move_bar(self._finished + share)
+            if self._bar is None and self._total == 1 and not self._quiet and 0 < share < 1 and now - said >= LINE_S:
+                said = now
+                tell(f"vtok: {share:.0%} done, {_clock((now - begun) / share * (1 - share))} left")
 
         return tell_share
 
@@ -127,6 +136,12 @@ class Report:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _bar(total: int) -> "Progress":

@@ -38,6 +38,35 @@ def center_crop(pixels: np.ndarray, size: int) -> np.ndarray:
     return _square(pixels, (height - size) // 2, (width - size) // 2, size)
 
 
+def center_square(pixels: np.ndarray, size: int) -> np.ndarray:
+    """The square in the middle; of a picture smaller than it, the largest that it holds, enlarged.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+
+    Returns:
+        (size, size, 3) uint8, perhaps a view of `pixels`.
+    """
+    side = min(size, *pixels.shape[:2])
+    square = center_crop(pixels, side)
+    return square if side == size else resize(square, size, size)
+
+
+def center_tile(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The middle of a picture as a tile of `size`, height and width in pixels; a picture smaller than its longer side is enlarged.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+
+    Returns:
+        (height, width, 3) uint8, perhaps a view of `pixels`.
+    """
+    height, width = size
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    return center_square(pixels, side)[top : top + height, left : left + width]
+
+
 def random_scale_crop(pixels: np.ndarray, size: int, *, scales: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
     """A random square of `size * scale` pixels a side, brought to `size`; scale is uniform in `scales`, the place uniform in the picture.
 

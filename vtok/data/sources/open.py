@@ -1,10 +1,11 @@
-"""Opening a data set by what is there: picture files, webdataset tars, parquet tables, a cache of latents, or synthetic pictures."""
+"""Opening a data set by what is there: picture files, tars, parquet tables, arrays, a cache of latents, or synthetic pictures."""
 
 from pathlib import Path
 from typing import Literal
 
 from vtok.data.files import expand_home, expand_pattern, find_files, fixed_folder, is_pattern, look_at
 from vtok.data.pictures import PICTURE_EXTENSIONS
+from vtok.data.sources.arrays import ArraySource
 from vtok.data.sources.base import Source
 from vtok.data.sources.cache_names import MANIFEST
 from vtok.data.sources.folder import CaptionedFolderSource, FolderSource
@@ -14,21 +15,28 @@ from vtok.data.sources.synthetic import SyntheticSource
 from vtok.data.sources.tar import TarSource
 from vtok.errors import DataError
 
-Kind = Literal["auto", "folder", "tar", "parquet", "cache", "synthetic"]
+Kind = Literal["auto", "folder", "tar", "parquet", "npz", "cache", "synthetic"]
 Split = Literal["all", "train", "held_out"]
 
-_SOURCES: dict[str, type[FolderSource] | type[TarSource] | type[ParquetSource]] = {
+_SOURCES: dict[str, type[FolderSource] | type[TarSource] | type[ParquetSource] | type[ArraySource]] = {
     "folder": FolderSource,
     "tar": TarSource,
     "parquet": ParquetSource,
+    "npz": ArraySource,
 }
 _EXTENSIONS = {
     "folder": PICTURE_EXTENSIONS,
     "tar": frozenset({".tar"}),
     "parquet": frozenset({".parquet"}),
+    "npz": frozenset({".npz"}),
 }
-_ENDING = {"folder": "jpg", "tar": "tar", "parquet": "parquet"}
-_CALLED = {"folder": "pictures (.png, .jpg, .webp, ...)", "tar": "webdataset tars (.tar)", "parquet": "parquet tables (.parquet)"}
+_ENDING = {"folder": "jpg", "tar": "tar", "parquet": "parquet", "npz": "npz"}
+_CALLED = {
+    "folder": "pictures (.png, .jpg, .webp, ...)",
+    "tar": "webdataset tars (.tar)",
+    "parquet": "parquet tables (.parquet)",
+    "npz": "arrays of pictures (.npz)",
+}
 
 
 def open_source(
@@ -61,7 +69,7 @@ def open_source(
     place = expand_home(path)
     if kind == "cache" or (kind == "auto" and (place / MANIFEST).is_file()):
         return _open_cache(place, str(path), split)
-    wanted: list[str] = ["folder", "tar", "parquet"] if kind == "auto" else [kind]
+    wanted: list[str] = list(_SOURCES) if kind == "auto" else [kind]
     found = {k: files for k in wanted if (files := _find(place, _EXTENSIONS[k]))}
     if len(found) != 1:
         raise DataError(_complaint(path, wanted, found))

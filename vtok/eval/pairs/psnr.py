@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+PEAK = 255
 _ROWS = 512  # at a time: a large picture costs a few MB
 
 
@@ -20,7 +21,12 @@ def psnr(picture: np.ndarray, other: np.ndarray) -> float:
         found = f"{picture.shape} {picture.dtype} and {other.shape} {other.dtype}"
         raise ValueError(f"PSNR takes two uint8 pictures of one shape, got {found}")
     error = sum(_squared_error(picture[top : top + _ROWS], other[top : top + _ROWS]) for top in range(0, len(picture), _ROWS))
-    return 10 * math.log10(255**2 * picture.size / error) if error else math.inf
+    return decibels(error, picture.size)
+
+
+def decibels(squared_error: float, num_values: int) -> float:
+    """PSNR in dB of a summed squared error of so many values from 0 to 255."""
+    return 10 * math.log10(PEAK**2 * num_values / squared_error) if squared_error else math.inf
 
 
 def _squared_error(rows: np.ndarray, others: np.ndarray) -> int:

@@ -1,16 +1,14 @@
 """Structural similarity of 8-bit pictures (Wang et al. 2004)."""
 
-from functools import cache
-
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
 
-_RADIUS, _SIGMA = 5, 1.5  # of the Gaussian window, in pixels
-_K1, _K2 = 0.01, 0.03
-_ROWS = 256  # at a time: a large picture costs a few MB
-MIN_SIDE = 2 * _RADIUS + 1
+from vtok.errors import UnsupportedError
+from vtok.eval.pairs.windows import RADIUS, WINDOW, gaussian_window, similarity
+
+_PIXELS = 1 << 18  # of all pictures at a time: the maps cost about 40 MB
+MIN_SIDE = WINDOW
 
 
 def ssim(picture: np.ndarray, other: np.ndarray) -> float:
@@ -28,32 +26,23 @@ def ssim(picture: np.ndarray, other: np.ndarray) -> float:
     height, width, channels = picture.shape
     if min(height, width) < MIN_SIDE or not channels:
         raise ValueError(f"SSIM takes pictures of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {width} x {height}")
-    inside = 2 * _RADIUS
-    bands = (slice(top, top + _ROWS + inside) for top in range(0, height - inside, _ROWS))
-    total = sum(float(_map(_channels(picture[band]), _channels(other[band])).sum()) for band in bands)
-    return total / (channels * (height - inside) * (width - inside))
+    pair = (torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, 2, 0)))[None] for pixels in (picture, other))
+    return float(ssim_of_batch(*pair)[0])
 
 
-def _channels(pixels: np.ndarray) -> Tensor:
-    """(h, w, C) to (C, h, w) float64."""
-    return torch.from_numpy(np.moveaxis(pixels, 2, 0).astype(np.float64))
+def ssim_of_batch(images: Tensor, others: Tensor) -> Tensor:
+    """`ssim` of each of images and its fellow in others, (B, C, H, W) uint8 or float from 0 to 255: (B,) float64 on their device.
 
-
-def _map(x: Tensor, y: Tensor) -> Tensor:
-    """The similarity (C, h - 10, w - 10) at each place of pictures (C, h, w) in [0, 255]."""
-    mean_x, mean_y, xx, yy, xy = (_blurred(z) for z in (x, y, x * x, y * y, x * y))
-    c1, c2 = (_K1 * 255) ** 2, (_K2 * 255) ** 2
-    structure = (2 * (xy - mean_x * mean_y) + c2) / (xx - mean_x**2 + yy - mean_y**2 + c2)
-    return structure * (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-
-
-def _blurred(z: Tensor) -> Tensor:
-    window = _window()
-    return conv2d(conv2d(z[:, None], window[None, None, :, None]), window[None, None, None])[:, 0]
-
-
-@cache
-def _window() -> Tensor:
-    offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=torch.float64)
-    weights = (-(offsets**2) / (2 * _SIGMA**2)).exp()
-    return weights / weights.sum()
+    Raises:
+        UnsupportedError: a side under 11 pixels.
+    """
+    batch, channels, height, width = images.shape
+    if min(height, width) < MIN_SIDE:
+        raise UnsupportedError(f"SSIM takes pictures of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {width} x {height}")
+    rows = max(1, _PIXELS // (batch * width))
+    window = gaussian_window(images.device)
+    total = images.new_zeros(batch, dtype=torch.float64)
+    for top in range(0, height - 2 * RADIUS, rows):
+        x, y = (part[:, :, top : top + rows + 2 * RADIUS].double().flatten(0, 1) for part in (images, others))
+        total += similarity(x, y, window)[0].reshape(batch, -1).sum(1)
+    return total / (channels * (height - 2 * RADIUS) * (width - 2 * RADIUS))

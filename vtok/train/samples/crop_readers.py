@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vtok.data.crops import center_crop, random_scale_crop, resize
+from vtok.data.crops import center_square, random_scale_crop
 from vtok.data.files import shown_name
 from vtok.data.sources import Sample, Source
 from vtok.data.sources.cache import CacheSource, Stored
@@ -105,20 +105,6 @@ class PictureCrops:
             self._bytes_left -= sample.pixels.nbytes
             self._kept[picture] = sample
         return sample
-
-
-def center_square(pixels: np.ndarray, size: int) -> np.ndarray:
-    """The square in the middle; of a picture smaller than it, the largest that it holds, enlarged.
-
-    Args:
-        pixels: (H, W, 3) uint8.
-
-    Returns:
-        (size, size, 3) uint8, perhaps a view of `pixels`.
-    """
-    side = min(size, *pixels.shape[:2])
-    square = center_crop(pixels, side)
-    return square if side == size else resize(square, size, size)
 
 
 class LatentCrops:

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 from torch import Tensor
 
+from vtok.data.crops import center_square
 from vtok.data.eight_bit import from_eight_bit
 from vtok.data.sources import is_held_out, readable
 from vtok.train.config import DataConfig
-from vtok.train.samples.crop_readers import center_square
 from vtok.train.samples.pictures import open_data, scaled_down
 
 _ORDER_SEED = 0  # not the run's: runs of other seeds measure on the same pictures

@@ -1,0 +1,43 @@
+"""Pictures in .npz files."""
+
+import numpy as np
+import pytest
+
+from vtok.data.sources import open_source
+from vtok.errors import DataError
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (5, 8, 12, 3), np.uint8)
+
+
+def test_pictures_and_keys(tmp_path):
+    np.savez(tmp_path / "a.npz", PICTURES[:2])
+    np.savez_compressed(tmp_path / "b.npz", arr_0=PICTURES[2:], arr_1=np.arange(3))
+    source = open_source(tmp_path)
+    assert [source.key(i) for i in range(5)] == ["a/00000000", "a/00000001", "b/00000000", "b/00000001", "b/00000002"]
+    assert np.array_equal(np.stack([source[i].pixels for i in range(5)]), PICTURES)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"mu": np.zeros(3)}, "no array arr_0"),
+        ({"arr_0": np.zeros((2, 8, 8, 3))}, "float64"),
+        ({"arr_0": np.zeros((2, 3, 8, 8), np.uint8)}, r"\(2, 3, 8, 8\)"),
+    ],
+)
+def test_other_arrays_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        open_source(tmp_path / "a.npz")
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(DataError, match=r"a\.npz"):
+        open_source(tmp_path)
+
+
+def test_objects_are_never_unpickled(tmp_path):
+    np.savez(tmp_path / "a.npz", arr_0=np.array([{}, {}], dtype=object))
+    with pytest.raises(DataError):
+        open_source(tmp_path / "a.npz")
