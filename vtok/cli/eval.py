@@ -74,7 +74,7 @@ def evaluate(
         bool, typer.Option("--allow-small-n", help="Give Fréchet distances of fewer pictures than dimensions too.")
     ] = False,
     count: CountOption = None,
-    batch: BatchOption = 32,
+    batch: BatchOption = None,
     kind: Annotated[Kind, typer.Option(help="What DATA is; auto looks.")] = Kind.auto,
     split: Annotated[Split, typer.Option(help="All pictures, or the part to train on or to hold out.")] = Split.all,
     overlap: OverlapOption = None,

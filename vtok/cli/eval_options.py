@@ -18,7 +18,10 @@ CacheOption = Annotated[
     ),
 ]
 CountOption = Annotated[int | None, typer.Option("--count", min=1, show_default=False, help="Pictures, evenly spaced; default: all.")]
-BatchOption = Annotated[int, typer.Option("--batch", min=1, help="Pictures that are worked on together.")]
+BatchOption = Annotated[
+    int | None,
+    typer.Option("--batch", min=1, show_default=False, help="Pictures that are worked on together; default: 32, or 4 whole photographs."),
+]
 NATIVE = "native"
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vtok.eval.run.jobs import Job
     from vtok.eval.run.picture_set import PictureSet
 
+_CROPS, _PHOTOGRAPHS = 32, 4  # that are worked on together
+
 
 @dataclass(frozen=True)
 class Measuring:
@@ -31,7 +33,7 @@ class Measuring:
     Args:
         preset: by which rules.
         count: of pictures, None for all.
-        batch: that are worked on together.
+        batch: that are worked on, and kept, together; None for 32, or 4 that stay as they are.
         kind: what the data set is.
         split: which part of it.
         cache: where work is kept.
@@ -42,7 +44,7 @@ class Measuring:
 
     preset: "Preset"
     count: int | None
-    batch: int
+    batch: int | None
     kind: Kind
     split: Split
     cache: Path
@@ -72,7 +74,8 @@ class Measuring:
 
         source = open_source(data, kind=self.kind.value, split=self.split.value)
         files = f"{fingerprint(data)} {self.split.value}"
-        return PictureSet(source, Path(data).name, files, self.count, self.preset.crop, size, self.batch)
+        chunk = self.batch or (_PHOTOGRAPHS if size is None else _CROPS)
+        return PictureSet(source, Path(data).name, files, self.count, self.preset.crop, size, chunk)
 
     def backbone(self, name: str) -> "Backbone":
         """A network on its device, its input as the preset has it."""

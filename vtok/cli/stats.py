@@ -24,7 +24,7 @@ def stats(
     ] = "inception",
     rows: Annotated[bool, typer.Option("--rows", help="Keep each picture's features too, which KID, precision and recall need.")] = False,
     count: CountOption = None,
-    batch: BatchOption = 32,
+    batch: BatchOption = None,
     kind: Annotated[Kind, typer.Option(help="What DATA is; auto looks.")] = Kind.auto,
     split: Annotated[Split, typer.Option(help="All pictures, or the part to train on or to hold out.")] = Split.all,
     cache: CacheOption = None,

@@ -76,7 +76,7 @@ class TestValues:
     def test_points_that_make_no_curve_are_named(self, function, points, said):
         with pytest.raises(DataError, match=rf"^the curve .*{said}|^the curve {said}"):
             function(points, ANCHOR)
-        with pytest.raises(DataError, match="^the anchor "):
+        with pytest.raises(DataError, match=r"^the anchor "):
             function(ANCHOR, points)
 
     def test_without_anything_in_common_the_ranges_are_said(self):

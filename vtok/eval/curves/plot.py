@@ -142,5 +142,13 @@ def _label(figure: Figure, axes: Axes, lines: Sequence[Line]) -> None:
     points = 72 / figure.dpi
     heights = [points * float(axes.transData.transform(line.points[-1])[1]) for line in lines]
     for line, height, level in zip(lines, heights, spread_out(heights, _GAP), strict=True):
-        style = {"color": line.colour, "va": "center", "annotation_clip": False, "fontsize": _FONT - 1}
-        axes.annotate(line.label, line.points[-1], (6, level - height), textcoords="offset points", **style)
+        axes.annotate(
+            line.label,
+            line.points[-1],
+            (6, level - height),
+            textcoords="offset points",
+            color=line.colour,
+            va="center",
+            annotation_clip=False,
+            fontsize=_FONT - 1,
+        )
