@@ -42,6 +42,22 @@ def test_the_commands_work_one_after_another(monkeypatch: pytest.MonkeyPatch) ->
     assert Path("small.vtok").stat().st_size <= 900
 
 
+@pytest.mark.usefixtures("photo")
+def test_a_model_is_measured_as_it_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra `eval`")
+    pytest.importorskip("scipy", reason="needs the extra `eval`")
+    monkeypatch.setenv("VTOK_CACHE", str(tmp_path / "cache"))
+    Path("Pictures").mkdir()
+    Path("photo.jpg").rename("Pictures/photo.jpg")
+    for line in section("Measure a model").splitlines():
+        command = shlex.split(line, comments=True)
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert not stop.value.code, command
+    assert {"record.json", "codecs.json", "curve.png", "gallery.png"} <= {file.name for file in tmp_path.iterdir()}
+
+
 def test_the_python_code_works(photo: Path) -> None:
     names = {"images": torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))}
     exec(section("In Python"), names)

@@ -1,14 +1,13 @@
 """The scripts of `benchmarks/`: that they measure what the product does. How good or fast it is, no test says."""
 
 import json
-from bisect import bisect_right
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from benchmarks import anchors, plot, rate_distortion, record, window_statistics
+from benchmarks import rate_distortion, record, window_statistics
 from benchmarks.pictures import Pictures
 from benchmarks.quality import Original
 from vtok import compress, decompress
@@ -65,7 +64,7 @@ def test_rows_of_rate_control_are_files_of_the_product_of_the_sizes_wanted(pictu
     assert [row["psnr"] for row in rows] == pytest.approx([psnr(picture, pixels) for pixels in decoded], abs=1e-4)
 
 
-def test_plots_and_anchors_read_results_with_and_without_rate_control(tmp_path, picture, tokenizer, monkeypatch, capsys):
+def test_results_with_and_without_rate_control(tmp_path, picture, tokenizer, monkeypatch, capsys):
     Image.fromarray(picture).save(tmp_path / "a.png")
     tokenizer.save_pretrained(tmp_path / "model")
     results = []
@@ -75,12 +74,10 @@ def test_plots_and_anchors_read_results_with_and_without_rate_control(tmp_path, 
         monkeypatch.setattr("sys.argv", ["rate_distortion", *fixed, *sizes])
         rate_distortion.main()
         results.append(json.loads(file.read_text()))
-        assert anchors.budgets_of(file) == {"a.png": [row["bytes"] for row in results[-1]["pictures"]["a.png"]["equal"]]}
     capsys.readouterr()
     without, with_sizes = results
     assert "rate_control" not in without["mean"]
     assert [row["wanted_bpp"] for row in with_sizes["mean"]["rate_control"]] == [0.25, 0.3]
-    assert plot.curves_of([with_sizes], {}) == plot.curves_of([without], {})
 
 
 def test_lpips_of_features_kept_is_lpips(shared, picture, monkeypatch):
@@ -88,29 +85,6 @@ def test_lpips_of_features_kept_is_lpips(shared, picture, monkeypatch):
     lpips, other = Lpips(), picture[::-1].copy()
     expected = float(lpips(from_eight_bit(picture), from_eight_bit(other)))
     assert Original(picture, lpips).figures(other)["lpips"] == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize("name", ["jpeg", "webp"])
-def test_anchors_take_the_best_quality_that_fits_or_the_lowest(picture, name):
-    form = anchors.FORMATS[name]
-    sizes = [len(form.encode(picture, quality)) for quality in form.qualities]
-    budget = sizes[len(sizes) // 2]
-    floor, fitting = anchors.curve(Original(picture, None), form, [sizes[0] - 1, budget])
-    assert (floor["floor"], floor["quality"], floor["bytes"]) == (1, form.qualities[0], sizes[0])
-    place = bisect_right(sizes, budget) - 1
-    assert (fitting["floor"], fitting["quality"], fitting["bytes"]) == (0, form.qualities[place], sizes[place])
-    assert fitting["psnr"] > floor["psnr"]
-
-
-def test_anchors_find_their_sizes_in_a_result(tmp_path, curves):
-    result = tmp_path / "result.json"
-    result.write_text(record.to_text({"pictures": {"a.png": curves}}))
-    assert anchors.budgets_of(result) == {"a.png": [row["bytes"] for row in curves["equal"]]}
-
-
-def test_floors_are_counted_over_pictures():
-    tables = [[{"floor": 1, "bpp": 0.1}], [{"floor": 0, "bpp": 0.3}], [{"floor": 1, "bpp": 0.2}]]
-    assert anchors.mean_curve(tables) == [{"floor": 2, "bpp": 0.2}]
 
 
 def test_a_result_has_a_row_a_line_and_reads_back(curves):
@@ -131,21 +105,3 @@ def test_some_pictures_are_spread_over_all(tmp_path, picture):
     pictures = Pictures(str(tmp_path), count=3)
     assert [sample.key for sample in pictures] == ["0.png", "3.png", "6.png"]
     assert pictures.facts()["pictures"] == 3
-
-
-def test_labels_are_kept_apart_in_their_order():
-    placed = plot.spread_out({"c": 40.0, "a": 100.0, "b": 96.0, "d": 35.0, "e": 45.0, "f": 10.0}, 10)
-    assert placed == {"a": 103, "b": 93, "e": 50, "c": 40, "d": 30, "f": 10}
-
-
-@torch.no_grad()
-def test_statistics_fixed_at_a_pictures_own_change_nothing():
-    generator = torch.Generator().manual_seed(0)
-    network = Taef2()
-    for values in network.parameters():
-        values.normal_(0, 0.05, generator=generator)
-    image = torch.rand(1, 3, 16, 24, generator=generator)
-    fixed, latents = window_statistics.with_fixed_statistics(network, [image]), network.encode(image)
-    torch.testing.assert_close(fixed.encode(image), latents, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(fixed.decode(latents), network.decode(latents), rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(fixed.encode(image / 8), network.encode(image / 8), rtol=1e-2, atol=1e-3)
