@@ -4,17 +4,15 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from benchmarks import rate_distortion, record, window_statistics
+from benchmarks import rate_distortion, record
 from benchmarks.pictures import Pictures
 from benchmarks.quality import Original
 from vtok import compress, decompress
 from vtok.data.eight_bit import from_eight_bit
 from vtok.eval.pairs.lpips import Lpips
 from vtok.eval.pairs.psnr import psnr
-from vtok.models.autoencoders.taef2 import Taef2
 from vtok.tokenizers.linear import LinearTokenizer
 
 LENGTHS = (1, 2, 5, 8)

@@ -31,7 +31,7 @@ def test_samples_have_no_originals(name):
         plan_metrics([name], of="samples")
 
 
-@pytest.mark.parametrize(("name", "near"), [("psrn", "psnr"), ("kidd", "kid"), ("fd_", "fd_alex"), ("fd_aleks", None)])
+@pytest.mark.parametrize(("name", "near"), [("psrn", "psnr"), ("kidd", "kid"), ("fd_", "fid"), ("fd_aleks", None)])
 def test_unknown_names_have_their_nearest(name, near):
     if near is None:
         assert plan_metrics([name], of="samples").backbones == ("aleks",)  # whether there is such a network, the registry knows
