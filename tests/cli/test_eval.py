@@ -166,7 +166,7 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_as_one_that_was_not(vtok, model
 def test_features_of_originals_are_taken_once_for_all_models(vtok, model, other_model, pictures, monkeypatch):
     taken = []
     monkeypatch.setattr(Means, "forward", lambda self, images, take=Means.forward: (taken.append(len(images)), take(self, images))[1])
-    arguments = (pictures, "--size", "native", "--metrics", "rfid", "--tokens", "all", "--allow-small-n")
+    arguments = (pictures, "--size", "native", "--metrics", "rfid", "--tokens", "all", "--allow-small-n", "--batch", "32")
     record_of(vtok, model, *arguments)
     first = len(taken)
     record_of(vtok, other_model, *arguments)

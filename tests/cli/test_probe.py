@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.cli.samples import files_under
 from tests.cli.terminal import as_terminal
+from tests.conftest import CHECKOUT
 from tests.threads import threads
 from vtok.cli import report
 from vtok.tokenizers.linear import LinearTokenizer
@@ -150,6 +151,18 @@ def test_a_wait_of_more_than_two_seconds_has_a_bar(vtok, model, train, valid, mo
     terminal = as_terminal(monkeypatch)
     assert vtok("probe", model, train, valid, "--tokens", "1").code == 0
     assert "%" in terminal.getvalue()
+
+
+def test_the_commands_of_the_page_on_probes_work(vtok, tmp_path, train, valid, monkeypatch):  # noqa: ARG001 - read by the commands
+    OneDPiece.tiny().save_pretrained(tmp_path / "my-model")
+    monkeypatch.chdir(tmp_path)
+    page = (CHECKOUT / "docs" / "downstream.md").read_text(encoding="utf-8")
+    commands = page.split("```\n")[1].splitlines()
+    assert len(commands) == 3
+    for command in commands:
+        result = vtok(*command.split()[1:])
+        assert (result.code, result.err) == (0, ""), command
+    assert json.loads((tmp_path / "probe.json").read_text())["model"] == "photo64"
 
 
 class TestRefusals:

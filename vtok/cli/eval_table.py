@@ -10,7 +10,8 @@ def record_table(record: Mapping[str, Any]) -> list[str]:
     names = list(record["rows"][0]["metrics"])
     heads = ["tokens", "bytes", "bpp", *(_title(name) for name in names)]
     lines = [[str(row["tokens"]), *_cost(row), *(_cell(name, row["metrics"][name]) for name in names)] for row in record["rows"]]
-    return [*_columns([heads, *lines]), *_notes(record["rows"], names), *_codes(record), _what(record)]
+    of_originals = [f"{name} of the originals: {_cell(name, figure)}" for name, figure in record["originals"].items()]
+    return [*_columns([heads, *lines]), *of_originals, *_notes(record["rows"], names), *_codes(record), _what(record)]
 
 
 def sample_table(record: Mapping[str, Any]) -> list[str]:

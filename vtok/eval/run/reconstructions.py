@@ -26,6 +26,8 @@ from vtok.eval.run.picture_set import PictureSet
 from vtok.eval.run.picture_values import PictureValues
 from vtok.eval.run.prepared import Picture, Pictures
 
+ORIGINALS = 0  # in the place of a length: a figure of the originals themselves
+
 
 @dataclass(frozen=True, eq=False)
 class Instruments:
@@ -108,7 +110,7 @@ class Reconstructions:
         self._store.write(pictures.start, Chunk(tensors, facts_of(pictures) | {"seconds": seconds}))
 
     def values(self, name: str, num_tokens: int) -> PictureValues:
-        """A figure of each picture."""
+        """A figure of each picture; at `ORIGINALS` a classifier's "top1" of those themselves."""
         found = PictureValues()
         for chunk in self._read(_value(name, num_tokens)):
             found.update(*chunk)
@@ -159,8 +161,8 @@ class Reconstructions:
         with clock.of("model"):
             coded = self.coder.encode(pixels, [picture.index for picture in batch], [picture.caption for picture in batch])
         with clock.of("measures"):
-            against = self._against(references, batch)
-        found = {"num_pixels": torch.full((len(batch),), pixels.shape[1] * pixels.shape[2])}
+            against, found = self._against(references, batch)
+        found["num_pixels"] = torch.full((len(batch),), pixels.shape[1] * pixels.shape[2])
         for n in self.lengths:
             with clock.of("model"):
                 decoded = coded.decode(n)
@@ -176,16 +178,22 @@ class Reconstructions:
         ids = coded.ids
         return found, None if ids is None else ids.to(torch.int32 if int(ids.max()) < 2**31 else torch.int64)
 
-    def _against(self, references: Tensor, batch: Sequence[Picture]) -> list[Callable[[Tensor], Mapping[str, Tensor]]]:
-        """What compares decoded pictures with these originals."""
+    def _against(
+        self, references: Tensor, batch: Sequence[Picture]
+    ) -> tuple[list[Callable[[Tensor], Mapping[str, Tensor]]], dict[str, Tensor]]:
+        """What compares decoded pictures with these originals, and what is known of the originals themselves."""
+        known_of: dict[str, Tensor] = {}
         found: list[Callable[[Tensor], Mapping[str, Tensor]]] = []
         if self.instruments.measures is not None:
             found.append(self.instruments.measures.of(references).compare)
         labels = [picture.label for picture in batch]
         known = None if None in labels else torch.tensor(labels, device=references.device)
         for name, recognition in self.instruments.recognition.items():
-            found.append(_named(name, recognition.of(references, known)))
-        return found
+            recognized = recognition.of(references, known)
+            found.append(_named(name, recognized))
+            if recognized.top1 is not None:
+                known_of[_value(f"top1_{name}", ORIGINALS)] = recognized.top1
+        return found, known_of
 
     def _features(self, pictures: Tensor, num_tokens: int) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}

@@ -12,7 +12,7 @@ import torch
 from vtok.eval.codes.codebook import CodebookStatistics
 from vtok.eval.pairs.measures import TABLE
 from vtok.eval.run.picture_values import PictureValues, Summary
-from vtok.eval.run.reconstructions import Reconstructions
+from vtok.eval.run.reconstructions import ORIGINALS, Reconstructions
 from vtok.eval.run.set_figures import RowsOf, SetFigures
 
 VERSION = 1
@@ -48,6 +48,9 @@ def reconstruction_record(run: Reconstructions, figures: SetFigures) -> dict[str
         "protocol": protocol,
         "settings_sha256": run.digest,
         "seconds": seconds(run.infos()),
+        "originals": {
+            wanted.name: mean_facts(run.values(wanted.name, ORIGINALS).compute()) for wanted in plan.recognition if wanted.kind == "top1"
+        },
         "rows": rows,
         "codes": code_facts(run),
         "pictures": _pictures(run, per_picture, sizes),
