@@ -98,7 +98,7 @@ def _picture(panels: Mapping[str, Sequence[Line]], x: Across, title: str) -> np.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(len(panels), _COLUMNS)
+    columns = 2 if len(panels) == 4 else min(len(panels), _COLUMNS)
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(_WIDTH * columns, _HEIGHT * rows + 0.4), dpi=_DPI)
     canvas = FigureCanvasAgg(figure)
