@@ -101,6 +101,13 @@ def test_what_cannot_be_done_is_refused(vtok, pictures, options, message):
     assert not Path("codecs.json").exists()
 
 
+@pytest.mark.parametrize("change", [{"pictures": None}, {"pictures": {"keys": ["0.png"], "bytes": {"8": []}}}])
+def test_a_record_without_the_sizes_of_its_pictures_is_refused(vtok, model, pictures, change):
+    assert vtok("eval", model, pictures, "--size", "native", "--tokens", "all", "-o", "model.json").code == 0
+    Path("model.json").write_text(json.dumps(json.loads(Path("model.json").read_text()) | change))
+    assert "--like needs a whole record" in vtok("bench-codecs", pictures, *CODECS, "--like", "model.json").line
+
+
 def test_a_record_of_other_pictures_is_refused(vtok, model, pictures, tmp_path):
     others = tmp_path / "others"
     others.mkdir()

@@ -1,5 +1,8 @@
 """Pictures in .npz files."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -40,4 +43,14 @@ def test_a_damaged_file_is_named(tmp_path):
 def test_objects_are_never_unpickled(tmp_path):
     np.savez(tmp_path / "a.npz", arr_0=np.array([{}, {}], dtype=object))
     with pytest.raises(DataError):
+        open_source(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("count", [10**9, 10**18])
+def test_a_header_that_promises_more_than_the_file_holds_is_refused(tmp_path, count):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (count, 64, 64, 3)})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("arr_0.npy", header.getvalue() + bytes(100))
+    with pytest.raises(DataError, match="does not hold them"):
         open_source(tmp_path / "a.npz")

@@ -108,11 +108,11 @@ class _Sizes:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "_Sizes":
-        rows = [row for row in record["rows"] if row.get("bytes")]
-        own = record.get("pictures", {})
-        if not rows or not own.get("bytes"):
-            raise DataError("--like needs a record of a discrete model, with the sizes of its pictures")
-        by_length = [own["bytes"][str(row["tokens"])] for row in rows]
+        rows = [row for row in record["rows"] if row["bytes"]]
+        own = record.get("pictures") or {"keys": [], "bytes": {}}
+        by_length = [own["bytes"].get(str(row.get("tokens")), []) for row in rows]
+        if not rows or not own["keys"] or any(len(sizes) != len(own["keys"]) for sizes in by_length):
+            raise DataError("--like needs a whole record of a discrete model, with the sizes of its pictures")
         return cls([row["bpp"] for row in rows], dict(zip(own["keys"], zip(*by_length, strict=True), strict=True)))
 
     def of(self, picture: "Picture") -> list[int]:

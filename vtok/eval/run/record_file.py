@@ -5,7 +5,9 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
 
 from vtok.errors import DataError
 
@@ -31,15 +33,49 @@ def read_records(file: Path) -> list[dict[str, Any]]:
         DataError: missing, or not such a file.
     """
     try:
-        found = json.loads(file.read_bytes())
+        found = _numbers(json.loads(file.read_bytes()))
         records = found.get("records", [found])
-        if records and all(record["vtok_eval"] == 1 and record["rows"] for record in records):
-            return [_numbers(record) for record in records]
+        for record in records:
+            _Record.model_validate(record)
+        if records:
+            return list(records)
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         pass
     raise DataError(f"{file}: no record of vtok eval or vtok bench-codecs")
+
+
+class _Figure(BaseModel):
+    value: float | None
+
+
+class _Row(BaseModel):
+    tokens: int | None = None
+    wanted_bpp: float | None = None
+    bytes: float | None
+    bpp: float | None
+    metrics: dict[str, _Figure]
+
+
+class _Subject(BaseModel):
+    kind: str
+    name: str
+    title: str = ""
+
+
+class _Pictures(BaseModel):
+    keys: list[str]
+    bytes: dict[str, list[int]]
+
+
+class _Record(BaseModel):
+    """What readers of records rely on; there is more in them."""
+
+    vtok_eval: Literal[1]
+    subject: _Subject
+    rows: list[_Row] = Field(min_length=1)
+    pictures: _Pictures | None = None
 
 
 def _plain(value: Any) -> Any:
