@@ -1,0 +1,1 @@
+"""How a token is drawn: choice among logits, guidance, noise of each string's own."""
