@@ -6,7 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/setup.stamp
-EXTRAS := models,train,eval,text,dev
+EXTRAS := models,train,eval,text,ray,dev
 DEMO := build/demo
 
 .PHONY: setup demo test lint

@@ -5,6 +5,11 @@ from importlib import import_module
 import pytest
 from pydantic import BaseModel
 
+from vtok.generate.objectives import TABLE as GENERATORS
+from vtok.generate.objectives.gpt import GptObjectiveConfig
+from vtok.generate.objectives.maskgit import MaskgitObjectiveConfig
+from vtok.generate.objectives.rar import RarObjectiveConfig
+from vtok.generate.objectives.strings import GeneratorObjectiveConfig
 from vtok.models.conv import ConvConfig
 from vtok.models.discriminators import BlurPoolConfig, PatchConfig
 from vtok.models.flow.times import ModeTimes
@@ -16,7 +21,8 @@ from vtok.recipes import head_comment, names, recipe_file
 from vtok.tokenizers.prefix import Pow2
 from vtok.tokenizers.tokenflow import TokenflowConfig
 from vtok.tokenizers.vae import VaeConfig
-from vtok.train import TABLE, load_config
+from vtok.train import TABLE as TOKENIZERS
+from vtok.train import load_config
 from vtok.train.config import RunConfig, check
 from vtok.train.objectives.by_pictures import PixelConfig
 from vtok.train.objectives.flextok import FlextokObjectiveConfig
@@ -32,6 +38,8 @@ from vtok.train.objectives.tokenflow import TokenflowObjectiveConfig
 from vtok.train.objectives.tokenflow_decoder import TokenflowDecoderConfig
 from vtok.train.objectives.vq_pixels import VqPixelConfig
 from vtok.weights.convert.official import OFFICIAL
+
+TABLE = TOKENIZERS | GENERATORS
 
 
 def section(config: RunConfig) -> BaseModel:
@@ -66,7 +74,7 @@ def sizes(settings: StringConfig) -> tuple[int, int]:
     return model.image_size, model.num_tokens if hasattr(model, "num_tokens") else model.quantizer.num_latents
 
 
-LINE = [name for name in names() if load_config(name).objective not in ("linear", "nested")]
+LINE = [name for name in names() if load_config(name).objective not in ("linear", "nested", *GENERATORS)]
 every_recipe = pytest.mark.parametrize("name", names())
 every_nested_recipe = pytest.mark.parametrize("name", [name for name in names() if load_config(name).objective == "nested"])
 every_string_recipe = pytest.mark.parametrize("name", LINE)
@@ -81,7 +89,8 @@ every_smoke_recipe = pytest.mark.parametrize("name", [name for name in names() i
 @every_recipe
 def test_a_recipe_is_read_and_checked_by_its_name(name: str) -> None:
     config = load_config(name)
-    assert isinstance(section(config), LinearObjectiveConfig | NestedObjectiveConfig | StringConfig)
+    assert isinstance(section(config), LinearObjectiveConfig | NestedObjectiveConfig | StringConfig | GeneratorObjectiveConfig)
+    assert (config.data.kind == "tokens") == (config.objective in GENERATORS)
     assert (config.train.steps > 0) == (config.objective != "linear")
 
 
@@ -273,3 +282,39 @@ def test_a_smoke_recipe_of_the_line_has_all_parts_of_the_training_that_it_stands
         assert settings.adversary is not None
         assert settings.adversary.lecam or isinstance(settings, FqganObjectiveConfig | LlamagenVqObjectiveConfig | TokenflowObjectiveConfig)
         assert settings.adversary.first_step < load_config(name).train.steps
+
+
+@pytest.mark.parametrize("name", ["maskgit-titok-l32", "maskgit-titok-b64", "maskgit-titok-s128", "maskgit-one-d-piece-b256"])
+def test_a_published_masked_generator_has_the_published_settings(name: str) -> None:
+    config = load_config(name)
+    settings = section(config)
+    assert isinstance(settings, MaskgitObjectiveConfig)
+    assert (config.train.steps, config.train.batch_size, config.train.ema, config.train.precision) == (500_000, 2048, 0.999, "bf16")
+    own = settings.optimizer
+    assert (own.learning_rate, own.final_share, own.warmup_steps) == (2e-4, 0.05, 10_000)
+    assert (own.betas, own.weight_decay, own.clip) == ((0.9, 0.96), 0.03, 1.0)
+    assert (settings.num_classes, settings.drop_class) == (1000, 0.1)
+    uvit = name == "maskgit-titok-s128"
+    network = settings.network
+    assert (network.kind, network.dim, network.depth, network.heads) == (("uvit", 1024, 20, 16) if uvit else ("bert", 768, 24, 16))
+
+
+def test_rars_recipe_has_the_published_settings() -> None:
+    config = load_config("rar-b")
+    settings = section(config)
+    assert isinstance(settings, RarObjectiveConfig)
+    assert (config.train.steps, config.train.batch_size, config.train.ema) == (250_000, 2048, 0)
+    own = settings.optimizer
+    assert (own.learning_rate, own.learning_rate * own.final_share, own.warmup_steps) == (4e-4, 1e-5, 62_500)
+    assert (own.betas, own.weight_decay, own.clip, settings.anneal) == ((0.9, 0.96), 0.03, 1.0, (125_000, 187_500))
+
+
+@pytest.mark.parametrize(("name", "dim", "depth", "head_depth"), [("llamagen-gpt-b", 768, 12, 0), ("far-b-dual", 1024, 24, 3)])
+def test_published_autoregressive_generators_have_the_published_settings(name: str, dim: int, depth: int, head_depth: int) -> None:
+    config = load_config(name)
+    settings = section(config)
+    assert isinstance(settings, GptObjectiveConfig)
+    own, network = settings.optimizer, settings.network
+    assert (own.learning_rate, own.final_share, own.betas, own.weight_decay) == (1e-4, 1.0, (0.9, 0.95), 0.05)
+    assert (network.trunk.dim, network.trunk.depth, network.head_depth, network.trunk.dropout) == (dim, depth, head_depth, 0.1)
+    assert (config.train.batch_size, config.train.ema, settings.drop_class) == (256, 0, 0.1)

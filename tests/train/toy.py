@@ -103,6 +103,7 @@ class ToyObjective(nn.Module):
     """Reconstruction from noisy pictures, and a critic that learns their brightness."""
 
     Config = ToyConfig
+    takes_strings = False
     tokenizer: ToyTokenizer
     groups: tuple[Group, ...]
 

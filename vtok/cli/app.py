@@ -13,12 +13,14 @@ from vtok.cli.convert import convert
 from vtok.cli.decode import decode
 from vtok.cli.encode import encode
 from vtok.cli.eval import evaluate
+from vtok.cli.generate import generate
 from vtok.cli.info import info
 from vtok.cli.models import models
 from vtok.cli.pipes import say, silence_stdout, tell
 from vtok.cli.probe import probe
 from vtok.cli.recipes import recipes
 from vtok.cli.stats import stats
+from vtok.cli.tokenize import tokenize
 from vtok.cli.train import train
 from vtok.cli.truncate import truncate
 from vtok.errors import VtokError
@@ -47,6 +49,8 @@ for _command in (
     recipes,
     train,
     cache_latents,
+    tokenize,
+    generate,
     codebook,
     bench_codecs,
     stats,

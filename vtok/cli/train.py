@@ -26,7 +26,7 @@ def train(
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Train a tokenizer by a recipe and write its model folder.
+    """Train a tokenizer or a generator by a recipe and write its model folder.
 
     The same command on the folder of a run that was cut off goes on from its last checkpoint.
 
@@ -36,6 +36,7 @@ def train(
 
     own = [] if overfit is None else [f"train.overfit={overfit}"]
     config = load_config(recipe, [*(overrides or ()), *own])
+    from vtok.generate.objectives import TABLE as GENERATORS
     from vtok.train import run  # torch: only once the recipe is known to be good
     from vtok.train.engine.stop import StoppedError
     from vtok.train.objectives import TABLE
@@ -43,7 +44,7 @@ def train(
     speaks = os.environ.get("RANK", "0") == "0"  # of several processes, the first
     with _news(logging.INFO if speaks and not quiet else logging.WARNING):
         try:
-            folder = run(config, TABLE, output or Path(f"{Path(recipe).stem}-run"), show_progress=speaks and not quiet)
+            folder = run(config, TABLE | GENERATORS, output or Path(f"{Path(recipe).stem}-run"), show_progress=speaks and not quiet)
         except StoppedError as stop:
             if speaks:
                 tell(f"vtok: {stop}")

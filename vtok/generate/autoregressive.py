@@ -51,6 +51,7 @@ def sample(
     *,
     num_tokens: Lengths | None = None,
     sampling: Sampling = Sampling(),
+    prefix: Tensor | None = None,
     new_steps: NewSteps = CachedSteps,
 ) -> tuple[Tensor, Tensor]:
     """Draw strings; a shorter one is the first part of what would have been drawn.
@@ -61,13 +62,14 @@ def sample(
         num: strings.
         given: their conditions; None for strings without one.
         num_tokens: of all strings, or of each; None for full length.
+        prefix: (num, P, K) int64, what the strings begin with; the rest is drawn. None draws all.
         new_steps: `WholeSteps` computes everything anew for each token.
 
     Returns:
         ids (num, N, K) int64 with N the longest length, 0 beyond a string's own; lengths (num,) int64. Both are on the model's device.
 
     Raises:
-        LengthError: a number of tokens that the string does not have.
+        LengthError: a number of tokens that the string does not have, or no more than its prefix.
         UnsupportedError: a condition that the network does not know, or guidance where it knows no "no condition".
         ConfigError: choices or guidances for another number of codebooks.
     """
@@ -77,7 +79,12 @@ def sample(
     model.condition.check(given, num)
     order = lengths.argsort(descending=True, stable=True)  # so that strings that still grow are always the first ones
     draws = _Draws(model, sampling, order.tolist(), int(lengths.max()))
-    ids = _grown(packed(model).eval(), given if given is None else given[order.to(device)], lengths[order].tolist(), draws, new_steps)
+    if prefix is None:
+        prefix = torch.empty(num, 0, len(config.codebook_sizes), dtype=torch.int64)
+    check_prefix(prefix, lengths, config.codebook_sizes)
+    started = prefix.to(device)[order.to(device)]
+    given = given if given is None else given[order.to(device)]
+    ids = _grown(packed(model).eval(), given, started, lengths[order].tolist(), draws, new_steps)
     return ids[order.argsort().to(device)], lengths.to(device)
 
 
@@ -117,18 +124,23 @@ class _Draws:
         return choose(logits, choice, noise).repeat_interleave(self.rows)
 
 
-def _grown(model: Gpt, given: Given, lengths: Sequence[int], draws: _Draws, new_steps: NewSteps) -> Tensor:
-    """Ids (num, N, K) of strings of such lengths, the longest first."""
+def _grown(model: Gpt, given: Given, prefix: Tensor, lengths: Sequence[int], draws: _Draws, new_steps: NewSteps) -> Tensor:
+    """Ids (num, N, K) of strings of such lengths, the longest first, that begin with a prefix."""
     num, longest, per_token = len(lengths), lengths[0], model.config.steps_per_token
+    draws.token = prefix.shape[1]
+    start = draws.token * per_token
     before, seen = model.condition(given, num), model.condition.seen(given)
     if draws.rows == 2:
         before = torch.stack([before, model.condition(None, num)], 1).flatten(0, 1)
         seen = None if seen is None else seen.repeat_interleave(2, 0)
     ids = torch.zeros(num, longest * per_token, len(model.config.codebook_sizes) // per_token, dtype=torch.int64, device=before.device)
+    if start:
+        ids[:, :start] = prefix.reshape(num, start, -1)
+        before = torch.cat([before, model.embeddings(prefix).repeat_interleave(draws.rows, 0)], 1)
     steps, memory = new_steps(model, len(before), longest * per_token - 1, seen), model.head.memory(len(before))
     drawn = ids
-    for step in range(longest * per_token):
-        x = before if step == 0 else model.embeddings.next(drawn, step - 1)
+    for step in range(start, longest * per_token):
+        x = before if step == start else model.embeddings.next(drawn, step - 1)
         drawn = model.head.draw(steps(x), step, model.embeddings, draws, memory)  # (R, K), or (R, 1) of a part of a token
         ids[: len(drawn) // draws.rows, step] = drawn[:: draws.rows]
         if (step + 1) % per_token == 0:
@@ -139,6 +151,21 @@ def _grown(model: Gpt, given: Given, lengths: Sequence[int], draws: _Draws, new_
                 steps.keep(slice(None, None, 2))
                 drawn = drawn[::2]
     return ids.unflatten(1, (longest, per_token)).flatten(2)
+
+
+def check_prefix(prefix: Tensor, lengths: Tensor, codebook_sizes: Sequence[int]) -> None:
+    """Look that strings of such lengths can begin with a prefix (num, P, K).
+
+    Raises:
+        LengthError: a string that the prefix fills.
+        ConfigError: ids of another shape, or that no codebook has.
+    """
+    if prefix.ndim != 3 or prefix.dtype != torch.int64 or len(prefix) != len(lengths) or prefix.shape[2] != len(codebook_sizes):
+        raise ConfigError(f"a prefix is ({len(lengths)}, P, {len(codebook_sizes)}) int64, got {tuple(prefix.shape)} {prefix.dtype}")
+    if bool(((prefix < 0) | (prefix >= prefix.new_tensor(tuple(codebook_sizes)))).any()):
+        raise ConfigError(f"a prefix has ids of codebooks of {', '.join(map(str, codebook_sizes))} codes, got {int(prefix.max())}")
+    if int(lengths.min()) <= prefix.shape[1]:
+        raise LengthError(f"a string of {int(lengths.min())} tokens that begins with {prefix.shape[1]} leaves nothing to generate")
 
 
 def _lengths(num_tokens: Lengths | None, num: int, most: int) -> Tensor:

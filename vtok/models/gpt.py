@@ -4,7 +4,7 @@ Its string is that of the condition, then the tokens; the last token of the cond
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,6 +14,7 @@ from vtok.models.causal_transformer import CausalConfig, CausalTransformer, whol
 from vtok.models.code_embeddings import CodeEmbeddings
 from vtok.models.code_heads import AutoregressiveHead, CodeHead, FlattenedHeads, ParallelHeads
 from vtok.models.conditions import ClassConfig, ConditionConfig, Given, build_condition, condition_mask
+from vtok.models.placed_codes import PlacedEmbeddings, PlacedHead
 from vtok.models.rotary import angles, turns
 
 
@@ -29,6 +30,8 @@ class GptConfig(BaseModel):
             another by a small transformer, as FAR does; "flattened" one after another, each as a token of the trunk. With one codebook,
             parallel.
         head_depth: blocks of the small transformer.
+        codes: "shared" where an id means the same at all positions; "placed" where each position has a codebook of its own.
+        code_rank: numbers of a placed code's vector.
         token_dropout: share of the trunk's input that a training sets to 0.
     """
 
@@ -39,6 +42,8 @@ class GptConfig(BaseModel):
     condition: ConditionConfig = ClassConfig()
     head: Literal["parallel", "autoregressive", "flattened"] = "parallel"
     head_depth: int = Field(0, ge=0, le=64)
+    codes: Literal["shared", "placed"] = "shared"
+    code_rank: int = Field(16, ge=1, le=1024)
     token_dropout: float = Field(0.1, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -51,6 +56,8 @@ class GptConfig(BaseModel):
             raise ValueError(f"one codebook has no {self.head} head; it is a parallel one")
         if (self.head == "autoregressive") != (self.head_depth > 0):
             raise ValueError(f"an autoregressive head, and no other, has blocks; this is {self.head} with {self.head_depth}")
+        if self.codes == "placed" and len(self.codebook_sizes) > 1:
+            raise ValueError(f"placed codes are of one codebook a position, got {len(self.codebook_sizes)}")
         if self.head == "autoregressive" and self.max_tokens < len(self.codebook_sizes) - 1:
             raise ValueError(f"an autoregressive head of {len(self.codebook_sizes)} codebooks needs as many places but one in a string")
         return self
@@ -73,10 +80,11 @@ class Gpt(nn.Module):
         super().__init__()
         self.config = config
         self.condition = build_condition(config.condition, config.trunk.dim)
-        self.embeddings = CodeEmbeddings(config.codebook_sizes, config.trunk.dim, joined=config.head != "flattened")
+        self.embeddings: Any
+        self.head: Any
+        self.embeddings, self.head = _codes(config)
         self.token_dropout = nn.Dropout(config.token_dropout)
         self.trunk = CausalTransformer(config.trunk)
-        self.head = _head(config)
         init_gpt(self)
 
     def forward(self, ids: Tensor, given: Given, *, dropped: Tensor | None = None) -> list[Tensor]:
@@ -127,8 +135,17 @@ def init_gpt(model: Gpt) -> None:
             nn.init.normal_(part.weight, std=0.02)
         if isinstance(part, nn.Linear) and part.bias is not None:
             nn.init.zeros_(part.bias)
-    for weight in model.head.outs.parameters():
-        nn.init.zeros_(weight)
+    if isinstance(model.head, CodeHead):
+        for weight in model.head.outs.parameters():
+            nn.init.zeros_(weight)
+
+
+def _codes(config: GptConfig) -> tuple[CodeEmbeddings, CodeHead] | tuple[PlacedEmbeddings, PlacedHead]:
+    """What reads ids, and what foretells them."""
+    if config.codes == "placed":
+        sizes = (config.max_tokens, config.codebook_sizes[0], config.code_rank, config.trunk.dim)
+        return PlacedEmbeddings(*sizes), PlacedHead(*sizes)
+    return CodeEmbeddings(config.codebook_sizes, config.trunk.dim, joined=config.head != "flattened"), _head(config)
 
 
 def _head(config: GptConfig) -> CodeHead:

@@ -1,4 +1,4 @@
-"""The registry of tokenizer families: a name in `config.json` to a class, imported when it is used."""
+"""The registry of families, of tokenizers and of generators: a name in `config.json` to a class, imported when it is used."""
 
 import difflib
 from collections.abc import Mapping
@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 FAMILIES: dict[str, str] = {
     "flextok": "vtok.tokenizers.flextok:FlextokTokenizer",
     "fqgan": "vtok.tokenizers.fqgan:FqganTokenizer",
+    "gpt": "vtok.generate.families.gpt:GptGenerator",
     "linear": "vtok.tokenizers.linear:LinearTokenizer",
     "llamagen_vq": "vtok.tokenizers.llamagen_vq:LlamagenVq",
+    "maskgit": "vtok.generate.families.maskgit:MaskgitGenerator",
     "maskgit_vqgan": "vtok.tokenizers.maskgit_vqgan:MaskgitVqgan",
     "nested": "vtok.tokenizers.nested:NestedTokenizer",
     "one_d_piece": "vtok.tokenizers.one_d_piece:OneDPiece",
     "one_d_piece_proxy": "vtok.tokenizers.one_d_piece:ProxyOneDPiece",
+    "rar": "vtok.generate.families.rar:RarGenerator",
     "tatitok": "vtok.tokenizers.tatitok:TaTitok",
     "tatitok_vae": "vtok.tokenizers.tatitok:TaTitokVae",
     "titok": "vtok.tokenizers.titok:Titok",
@@ -39,7 +42,7 @@ def family(name: str, families: Mapping[str, str] = FAMILIES) -> "type[Pretraine
     """
     if name not in families:
         near = difflib.get_close_matches(name, families, n=3) or sorted(families)
-        raise UnknownModelError(f"no tokenizer family named {name!r}; did you mean {' or '.join(near)}? A newer vtok may have more")
+        raise UnknownModelError(f"no family named {name!r}; did you mean {' or '.join(near)}? A newer vtok may have more")
     module, _, class_name = families[name].partition(":")
     found: type[Pretrained] = getattr(import_module(module), class_name)
     return found

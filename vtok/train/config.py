@@ -20,8 +20,8 @@ class DataConfig(BaseModel):
     """Where the pictures come from.
 
     Args:
-        path: a folder, tar, folder of tars, parquet file or folder of them; unused for synthetic pictures.
-        kind: what `path` is; "auto" looks, "synthetic" draws pictures from the seed.
+        path: a folder, tar, folder of tars, parquet file or folder of them, or a folder of token shards; unused for synthetic pictures.
+        kind: what `path` is; "auto" looks for pictures, "synthetic" draws them from the seed, "tokens" are what `vtok tokenize` writes.
         split: all pictures, or those whose `crc32(file name) % 20` is not 0 (train) or is 0 (held_out).
         num_synthetic: how many pictures "synthetic" draws.
         max_side: pictures with a longer short side are scaled down to it; 0 takes them as they are.
@@ -35,7 +35,7 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
     path: str = ""
-    kind: Literal["auto", "folder", "tar", "parquet", "cache", "synthetic"] = "auto"
+    kind: Literal["auto", "folder", "tar", "parquet", "cache", "synthetic", "tokens"] = "auto"
     split: Literal["all", "train", "held_out"] = "all"
     num_synthetic: int = Field(64, ge=1)
     max_side: int = Field(512, ge=0)

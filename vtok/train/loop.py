@@ -19,6 +19,7 @@ from vtok.train.engine.training import Training
 from vtok.train.engine.validation import find_lpips
 from vtok.train.objective import GradientObjective, Objective, Table
 from vtok.train.samples.pictures import open_pictures
+from vtok.train.samples.strings import open_run_strings
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,9 @@ def run(config: RunConfig, objectives: Table, output: Path, *, show_progress: bo
     folder = RunFolder(output)
     folder.check_free()
     objective = build(config, objectives)
+    if objective.takes_strings != (config.data.kind == "tokens"):
+        wanted = 'strings of tokens: data.kind = "tokens", made by vtok tokenize' if objective.takes_strings else "pictures, not tokens"
+        raise ConfigError(f"data.kind is {config.data.kind}, but {config.objective} is trained on {wanted}")
     resolved = resolve(config, objective.config)
     if not config.train.steps:
         if config.train.overfit:
@@ -87,9 +91,14 @@ def _set_threads(config: RunConfig) -> None:
 
 
 def _prepared(objective: Objective, config: RunConfig) -> AnyTokenizer:
+    generator = torch.Generator().manual_seed(config.seed)
+    if config.data.kind == "tokens":
+        strings = open_run_strings(config.data)
+        log.info("%d strings in %s", len(strings), strings.name)
+        return objective.prepare(strings, generator)
     pictures = open_pictures(config.data, config.seed)
     log.info("%d pictures in %s", len(pictures), pictures.source.name)
-    return objective.prepare(pictures, torch.Generator().manual_seed(config.seed))
+    return objective.prepare(pictures, generator)
 
 
 def _train(config: RunConfig, objective: GradientObjective, folder: RunFolder, *, show_progress: bool) -> None:
@@ -111,7 +120,7 @@ def _first_step(config: RunConfig, objective: GradientObjective, folder: RunFold
     if folder.config.exists():
         folder.check_same(config, objective.Config)
     objective.check(config.data)  # this and LPIPS before the long preparation
-    if config.train.validation.every:
+    if config.train.validation.every and config.data.kind != "tokens":
         find_lpips(config.data.crop_size, config.train.validation.select)
         if config.data.split == "all" and not config.train.overfit:
             log.warning('scores will be of pictures that are trained on; data.split = "train" leaves them out')

@@ -8,10 +8,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from vtok.tokenizers.latents import AnyTokenizer
 from vtok.train.config import DataConfig, OptimizerConfig
-from vtok.train.samples.batch import Batch
-from vtok.train.samples.pictures import Pictures
 
 Losses = dict[str, dict[str, Tensor]]  # group -> name of the loss -> its weighted value, a scalar; a group's values are added up
 
@@ -43,14 +40,16 @@ class Objective(Protocol):
     """
 
     Config: ClassVar[type[BaseModel]]
+    takes_strings: ClassVar[bool]  # of tokens, rather than pictures
     config: Any  # of the class Config, all defaults filled in
 
     def __init__(self, config: Any) -> None: ...
 
-    def prepare(self, pictures: Pictures, generator: torch.Generator) -> AnyTokenizer:
+    def prepare(self, samples: Any, generator: torch.Generator) -> Any:
         """The closed-form start (PCA, k-means; for `linear` all there is).
 
         Args:
+            samples: `Pictures` of the run, or its `Strings` where data.kind is "tokens".
             generator: of every random draw.
 
         Raises:
@@ -64,7 +63,7 @@ class GradientObjective(Objective, Protocol):
     It is an `nn.Module` that holds all that is trained; what is frozen and not saved stays out of its `state_dict`.
     """
 
-    tokenizer: AnyTokenizer  # what the run is for; its averaged copy is saved
+    tokenizer: Any  # what the run is for, a tokenizer or a generator; its averaged copy is saved
     groups: tuple[Group, ...]  # in the order of their updates
 
     def check(self, data: DataConfig) -> None:
@@ -74,7 +73,7 @@ class GradientObjective(Objective, Protocol):
             ConfigError, LengthError: squares or prefixes that the tokenizer does not take.
         """
 
-    def begin(self, tokenizer: AnyTokenizer, seed: int) -> None:
+    def begin(self, tokenizer: Any, seed: int) -> None:
         """Take the start, and make the groups.
 
         Args:
@@ -84,13 +83,13 @@ class GradientObjective(Objective, Protocol):
     def latents_digest(self) -> str:
         """Digest of the autoencoder whose latents it takes from batches (`latent_cache.autoencoder_digest`)."""
 
-    def losses(self, batch: Batch) -> Losses:
-        """The losses of all groups at this step, means over the batch's samples.
+    def losses(self, batch: Any) -> Losses:
+        """The losses of all groups at this step, means over the samples of a `Batch` or a `StringBatch`.
 
         One backward pass of their sum follows, so a loss must not reach the parameters of another group.
         """
 
-    def after_step(self, step: int, ema: AnyTokenizer) -> None:
+    def after_step(self, step: int, ema: Any) -> None:
         """What gradients do not do: codebook averages, revival of unused codes.
 
         Args:

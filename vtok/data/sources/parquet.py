@@ -6,6 +6,7 @@ import bisect
 import contextlib
 import itertools
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class ParquetSource:
         self._ends = list(itertools.accumulate(group.num_rows for group in self._groups))
         self._cache: OrderedDict[int, pa.Table] = OrderedDict()
         self._cache_bytes = cache_bytes
+        self._lock = threading.Lock()  # several threads may read
         self._paths: dict[int, list[str | None]] = {}
 
     @property
@@ -80,7 +82,10 @@ class ParquetSource:
         return any(group.columns.caption is not None for group in self._groups)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_cache": OrderedDict()}
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"} | {"_cache": OrderedDict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"_lock": threading.Lock()}
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -126,13 +131,14 @@ class ParquetSource:
         return number, position - (self._ends[number] - self._groups[number].num_rows)
 
     def _table(self, number: int) -> pa.Table:
-        if number not in self._cache:
-            group = self._groups[number]
-            self._cache[number] = _read_group(group, group.columns.used)
-            while len(self._cache) > 1 and sum(table.nbytes for table in self._cache.values()) > self._cache_bytes:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(number)
-        return self._cache[number]
+        with self._lock:
+            if number not in self._cache:
+                group = self._groups[number]
+                self._cache[number] = _read_group(group, group.columns.used)
+                while len(self._cache) > 1 and sum(table.nbytes for table in self._cache.values()) > self._cache_bytes:
+                    self._cache.popitem(last=False)
+            self._cache.move_to_end(number)
+            return self._cache[number]
 
 
 @contextlib.contextmanager

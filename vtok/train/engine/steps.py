@@ -12,7 +12,7 @@ from vtok.train.config import TrainConfig
 from vtok.train.engine import schedule
 from vtok.train.engine.accelerator import data_parallel
 from vtok.train.objective import GradientObjective, Group, Losses
-from vtok.train.samples.batch import Batch
+from vtok.train.samples.batch import Batch, StringBatch
 
 GRAD_NORM = "grad_norm/"  # before a group's name
 
@@ -45,7 +45,7 @@ class Stepper:
             self._module = accelerator.prepare(losses, *optimizers)[0]
         self.optimizers = optimizers
 
-    def step(self, step: int, batches: Sequence[Batch]) -> Figures:
+    def step(self, step: int, batches: Sequence[Batch] | Sequence[StringBatch]) -> Figures:
         """One update from this process's batches, which lie on the device; their mean counts.
 
         Returns:
@@ -72,7 +72,7 @@ class Stepper:
         )
         return settings.learning_rate * share
 
-    def _gradients(self, batches: Sequence[Batch]) -> Figures:
+    def _gradients(self, batches: Sequence[Batch] | Sequence[StringBatch]) -> Figures:
         total: Tensor | None = None
         names: tuple[str, ...] = ()
         for i, batch in enumerate(batches):
@@ -111,8 +111,8 @@ class _LossModule(nn.Module):
         self.objective = objective
         self.dtype = dtype
 
-    def forward(self, batch: Batch) -> Losses:
-        with torch.autocast(batch.images.device.type, self.dtype, enabled=self.dtype is not None):
+    def forward(self, batch: Batch | StringBatch) -> Losses:
+        with torch.autocast(batch.device.type, self.dtype, enabled=self.dtype is not None):
             return self.objective.losses(batch)
 
 

@@ -1,7 +1,7 @@
 """A run by gradient, from its start or last checkpoint to its last step."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from torch import nn
@@ -23,7 +23,8 @@ from vtok.train.engine.steps import GRAD_NORM, Stepper
 from vtok.train.engine.stop import StoppedError, StopRequest, stop_request
 from vtok.train.engine.trackers import Trackers
 from vtok.train.objective import GradientObjective
-from vtok.train.samples.batches import open_batches
+from vtok.train.samples.batches import Batches, open_batches
+from vtok.train.samples.strings import StringBatches, open_string_batches
 
 RANDOM = "random."  # before a rank, in the names of a checkpoint's tensors
 
@@ -47,7 +48,8 @@ class Training:
     def __init__(self, config: RunConfig, objective: GradientObjective, folder: RunFolder, accelerator: Any, found: Checkpoint | None):
         self.config, self.objective, self.folder, self.accelerator = config, objective, folder, accelerator
         self.done = found.step if found else 0
-        self.batches = open_batches(
+        open_samples: Callable[..., Batches | StringBatches] = open_string_batches if config.data.kind == "tokens" else open_batches
+        self.batches = open_samples(
             config.data,
             config.train,
             config.seed,
@@ -67,7 +69,7 @@ class Training:
         trackers = Trackers(accelerator, config, self.done)
         self.reports: Reports | None = None  # in the first process alone
         if accelerator.is_main_process:
-            self.reports = Reports(config, folder, trackers, objective.tokenizer.spec, accelerator.device)
+            self.reports = Reports(config, folder, trackers, objective.tokenizer)
         random_state.seed(config.seed + accelerator.process_index)
         if found:
             self._restore(found)
@@ -83,7 +85,7 @@ class Training:
         self.clock, self.saved_at = Clock(self.done), time.monotonic()
         shown = open_progress(num_steps, self.done, moving=show_progress, silent=self.reports is None)
         with stop_request() as request, shown as progress:
-            for step, batches in enumerate(self.batches, self.done):
+            for step, batches in enumerate(cast(Iterable[Any], self.batches), self.done):
                 self.measurements.add(step + 1, *self.stepper.step(step, batches))
                 self.ema.update(step)
                 self.objective.after_step(step, self.ema.average)

@@ -91,6 +91,7 @@ class LinearObjectiveConfig(BaseModel):
 class LinearObjective:
     """All of `linear`'s training."""
 
+    takes_strings = False
     Config = LinearObjectiveConfig
 
     def __init__(self, config: LinearObjectiveConfig):

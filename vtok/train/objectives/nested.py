@@ -112,7 +112,8 @@ class NestedObjective(nn.Module):
     """All of `nested`'s training.
 
     Raises:
-        ConfigError: a tile that is not a whole number of patches, or a start of another family.
+        takes_strings = False
+    ConfigError: a tile that is not a whole number of patches, or a start of another family.
         WeightsError: a start or a frozen network that is not at hand.
     """
 

@@ -56,6 +56,7 @@ class StringObjective(nn.Module):
 
     config: StringConfig
     groups: tuple[Group, ...]
+    takes_strings = False  # it makes them
     takes_latents = False  # of a frozen autoencoder, from a cache
 
     def check(self, data: DataConfig) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -23,3 +24,31 @@ class Batch:
     indices: Tensor
     step: int
     captions: tuple[str, ...] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.images.device
+
+
+@dataclass(frozen=True, eq=False)
+class StringBatch:
+    """As `Batch`, of strings of tokens.
+
+    Args:
+        ids: (B, N, K) int64.
+        lengths: (B,) int64 tokens that count.
+        classes: (B,) int64; None where the data has none.
+        indices, step: as of `Batch`.
+    """
+
+    ids: Tensor
+    lengths: Tensor
+    classes: Tensor | None
+    indices: Tensor
+    step: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.ids.device

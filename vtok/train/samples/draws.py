@@ -29,3 +29,14 @@ def noise(indices: Tensor, shape: Sequence[int], seed: int, *place: int) -> Tens
         place: as for `generator`.
     """
     return torch.stack([torch.randn(*shape, generator=generator(seed, *place, index)) for index in indices.tolist()])
+
+
+@torch.compiler.disable
+def uniform(indices: Tensor, seed: int, *place: int, size: int = 1) -> Tensor:
+    """Numbers in [0, 1) for each sample, (B, size) on the CPU, by its index in the global batch.
+
+    Args:
+        indices: (B,).
+        place: as for `generator`.
+    """
+    return torch.stack([torch.rand(size, generator=generator(seed, *place, index)) for index in indices.tolist()])

@@ -58,6 +58,8 @@ def open_data(config: DataConfig, seed: int) -> Source:
     """
     if not config.path and config.kind != "synthetic":
         raise ConfigError("data.path is empty: say where the pictures are, for example --set data.path=FOLDER")
+    if config.kind == "tokens":
+        raise ConfigError(f"{config.path} holds strings of tokens, not pictures")
     source = open_source(
         config.path,
         kind=config.kind,

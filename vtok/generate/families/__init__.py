@@ -1,0 +1,1 @@
+"""What a user loads: one file a family of generators."""

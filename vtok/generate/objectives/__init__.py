@@ -1,0 +1,7 @@
+"""What generators are trained by. The table names every objective; a module is imported when its objective is used."""
+
+TABLE: dict[str, str] = {
+    "gpt": "vtok.generate.objectives.gpt:GptObjective",
+    "maskgit": "vtok.generate.objectives.maskgit:MaskgitObjective",
+    "rar": "vtok.generate.objectives.rar:RarObjective",
+}
