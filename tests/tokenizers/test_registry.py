@@ -32,7 +32,7 @@ def test_a_configuration_is_frozen_and_forbids_unknown_keys(name: str) -> None:
 
 
 def test_an_unknown_family_brings_its_neighbours() -> None:
-    with pytest.raises(UnknownModelError, match="no tokenizer family named 'linnear'; did you mean linear"):
+    with pytest.raises(UnknownModelError, match="no family named 'linnear'; did you mean linear"):
         family("linnear")
 
 

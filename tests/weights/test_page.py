@@ -12,9 +12,12 @@ def test_each_row_has_a_line_with_its_figures() -> None:
     for line, row in zip(rows, TABLE.values(), strict=True):
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         assert cells[:2] == [f"`{row.name}`", row.family]
-        assert cells[4].replace(",", "").isdigit()
-        assert cells[5] == ("-" if row.rfid is None else f"{row.rfid:.2f}")
-        assert cells[8].startswith(row.licence)
+        values, figure, licence = (3, 4, 7) if row.tokenizer else (4, 5, 8)
+        shown = row.gfid if row.tokenizer else row.rfid
+        assert cells[values].replace(",", "").isdigit()
+        assert cells[figure] == ("-" if shown is None else f"{shown:.2f}")
+        assert cells[licence].startswith(row.licence)
+        assert row.tokenizer is None or cells[2] == f"`{row.tokenizer}`"
 
 
 def test_the_terms_of_each_row_are_there() -> None:

@@ -23,10 +23,15 @@ def convert(
         str | None,
         typer.Option("--proxy", metavar="PATH", help="The MaskGIT-VQGAN that a TiTok or One-D-Piece in its first stage goes with."),
     ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("--tokenizer", metavar="NAME|PATH", help="Of a generator: whose strings it makes; default: the published one's."),
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Make a model folder of weights of TiTok, One-D-Piece, TA-TiTok, MaskGIT-VQGAN, FlexTok, LlamaGen's VQ, FQGAN or TokenFlow.
+    """Make a model folder of weights of TiTok, One-D-Piece, TA-TiTok, MaskGIT-VQGAN, FlexTok, LlamaGen's VQ, FQGAN or TokenFlow,
+    or of a generator of LlamaGen, FAR, TiTok, One-D-Piece or RAR.
 
     They are taken as published. No code in them is run.
 
@@ -39,7 +44,7 @@ def convert(
     from vtok.weights.convert.files import load_upstream
     from vtok.weights.convert.words import card_of, left_out_in_words, name_in_words
 
-    converted = load_upstream(source, proxy=beside)
+    converted = load_upstream(source, proxy=beside, tokenizer=tokenizer)
     converted.model.save_pretrained(folder, card=card_of(converted, absolute(folder).name))
     record = {"file": path, "output": output} | _record(converted)
     if as_json:

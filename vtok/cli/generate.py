@@ -28,10 +28,19 @@ def generate(
     tokens: Annotated[
         str | None, typer.Option("--tokens", metavar="N|N,N,...", help="Of each string; several make a column each. Default: all.")
     ] = None,
-    guidance: Annotated[float, typer.Option(min=0, help="Scale of classifier-free guidance; 1 is none.")] = 1.0,
-    temperature: Annotated[float, typer.Option(min=0, help="Of the draws; 0 takes the likeliest token.")] = 1.0,
-    top_k: Annotated[int, typer.Option(min=0, help="Draw among so many of the likeliest tokens; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(min=0, max=1, help="Draw among the likeliest tokens of this probability; 1: all.")] = 1.0,
+    guidance: Annotated[float | None, typer.Option(min=0, show_default=False, help="Scale of classifier-free guidance; 1 is none.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How guidance goes: constant, linear, cosine; of maskgit power-cosine.")
+    ] = None,
+    power: Annotated[float | None, typer.Option(min=0, show_default=False, help="Of the cosine.")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0, show_default=False, help="Of the draws; 0 takes the likeliest token.")] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=0, show_default=False, help="Draw among so many of the likeliest tokens; 0: all.")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(min=0, max=1, show_default=False, help="Draw among the likeliest tokens of this probability; 1: all.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, show_default=False, help="In which maskgit draws a string.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the first picture; picture i has seed + i.")] = 0,
     complete: Annotated[Path | None, typer.Option(metavar="PHOTO", help="Begin each string with the first tokens of a photograph.")] = None,
     keep: Annotated[str, typer.Option(metavar="N|N,N,...", help="How many of those, for --complete.")] = "8",
@@ -46,6 +55,8 @@ def generate(
 ) -> None:
     """Make new pictures, and their token strings as .vtok files.
 
+    What is not said of guidance and draws is as published, for generators of `vtok models`, and the family's own otherwise.
+
     Example: vtok generate my-generator -o samples --num 16 --class 7 --guidance 2
     """
     if rest is not None and complete is None:
@@ -53,6 +64,7 @@ def generate(
     from vtok.cli.generated import Drawing, write_pictures
     from vtok.cli.loading import torch_device
     from vtok.generate.load import load_generator
+    from vtok.generate.published import PUBLISHED
     from vtok.weights.load import load_tokenizer
 
     where = torch_device(device)
@@ -61,7 +73,17 @@ def generate(
     generator.check_tokenizer(decoder, tokenizer or generator.config.tokenizer)
     decoder = decoder.to(where)
     start = time.monotonic()
-    drawing = Drawing(generator, decoder, options_of(generator, guidance, temperature, top_k, top_p), seed, batch_size)
+    told = {
+        "guidance": guidance,
+        "schedule": schedule,
+        "power": power,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "steps": steps,
+    }
+    changes = {name: value for name, value in told.items() if value is not None}
+    drawing = Drawing(generator, decoder, generator.changed(PUBLISHED.get(model, generator.Options()), changes), seed, batch_size)
     chosen = _classes(generator, classes or [], num, seed)
     if complete is None:
         lengths = _numbers(tokens, "--tokens") if tokens else [generator.spec.max_tokens]
@@ -80,17 +102,6 @@ def generate(
         say(str(output))
     if not quiet:
         tell(f"{num_strings} strings in {seconds:.1f} s; {output / 'grid.png'} shows them")
-
-
-def options_of(generator: "Generator[Any]", guidance: float, temperature: float, top_k: int, top_p: float) -> Any:
-    """How a generator of its family is told these; what the family does not have must be at its default."""
-    from vtok.generate.families.gpt import GptOptions
-    from vtok.generate.sampling.choose import Choice
-    from vtok.generate.sampling.guidance import Guidance
-
-    if generator.Options is GptOptions:
-        return GptOptions(Choice(temperature, top_k, top_p), Guidance(guidance))
-    return generator.Options(guidance=guidance, temperature=temperature)
 
 
 def _classes(generator: "Generator[Any]", asked: list[str], num: int, seed: int) -> "Tensor | None":

@@ -1,13 +1,14 @@
 """The contract of a generator: new strings of tokens, which its tokenizer makes pictures of."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from typing import Any, Generic, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, field_validator
 from torch import Tensor
 
-from vtok.errors import ConfigError, LengthError, VtokError, WeightsError
+from vtok.errors import ConfigError, LengthError, UnsupportedError, VtokError, WeightsError
 from vtok.generate.autoregressive import Lengths
 from vtok.models.conditions import Given
 from vtok.tokenizers.base import Tokenizer, Tokens
@@ -65,6 +66,18 @@ class Generator(Pretrained, ABC, Generic[Own]):
         """Ids (num, N, K) int64 of strings of lengths (num,), N the longest, beginning with a prefix (num, P, K); 0 beyond a length.
 
         Raises: as `sample`.
+        """
+
+    @abstractmethod
+    def changed(self, options: Own, changes: Mapping[str, Any]) -> Own:
+        """Options with some values of one's own.
+
+        Args:
+            changes: by the names `guidance`, `schedule`, `power`, `temperature`, `top_k`, `top_p`, `steps`, as far as the family has them.
+
+        Raises:
+            UnsupportedError: a name that the family does not have.
+            ConfigError: a value that makes no sense.
         """
 
     @abstractmethod
@@ -130,13 +143,19 @@ class Generator(Pretrained, ABC, Generic[Own]):
                 f"{name} gives ids another meaning ({tokenizer.code_digest[:8]}) than the tokenizer that this generator was trained with "
                 f"({self.config.code_digest[:8]}, {self.config.tokenizer}); use that one"
             )
-        own = (tokenizer.spec.codebook_sizes, tokenizer.spec.max_tokens)
+        spec = tokenizer.spec if tokenizer.spec.grid is None else tokenizer.spec_for(*self.spec.input_size)
+        own = (spec.codebook_sizes, spec.max_tokens)
         if own != (self.spec.codebook_sizes, self.spec.max_tokens):
             raise WeightsError(f"{name} has strings of {own[1]} tokens and codebooks {own[0]}, this generator's differ: {self.spec}")
 
     def example_classes(self, num: int) -> Tensor | None:  # noqa: ARG002 - for those that know classes
         """Classes (num,) int64 spread over all; None where it knows none."""
         return None
+
+    def _refuse_others(self, changes: Collection[str], known: Collection[str]) -> None:
+        """Raise `UnsupportedError` where something is to be changed that the family does not have."""
+        if unknown := sorted(set(changes) - set(known)):
+            raise UnsupportedError(f"the family {self.family} has no {unknown[0].replace('_', '-')}; it has: {', '.join(known)}")
 
     def _lengths(self, num_tokens: Lengths | None, num: int) -> Tensor:
         wanted = torch.as_tensor(self.spec.max_tokens if num_tokens is None else num_tokens, device="cpu")

@@ -15,7 +15,7 @@ from vtok.models.int8 import Int8
 from vtok.tokenizers.card import model_card
 from vtok.tokenizers.folder import CARD_FILE, CONFIG_FILE, TENSOR_FILE, parse_config, read_config, read_tensors, write_config, write_tensors
 from vtok.tokenizers.hub import fetch, has_card, is_hub_id, push
-from vtok.tokenizers.registry import FAMILIES, family
+from vtok.tokenizers.registry import ALL, family
 
 
 class Pretrained(nn.Module):
@@ -26,7 +26,7 @@ class Pretrained(nn.Module):
     """
 
     family: ClassVar[str]
-    families: ClassVar[Mapping[str, str]] = FAMILIES
+    families: ClassVar[Mapping[str, str]] = ALL
     Config: ClassVar[type[BaseModel]]
     config: Any
 

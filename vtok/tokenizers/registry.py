@@ -13,15 +13,12 @@ if TYPE_CHECKING:
 FAMILIES: dict[str, str] = {
     "flextok": "vtok.tokenizers.flextok:FlextokTokenizer",
     "fqgan": "vtok.tokenizers.fqgan:FqganTokenizer",
-    "gpt": "vtok.generate.families.gpt:GptGenerator",
     "linear": "vtok.tokenizers.linear:LinearTokenizer",
     "llamagen_vq": "vtok.tokenizers.llamagen_vq:LlamagenVq",
-    "maskgit": "vtok.generate.families.maskgit:MaskgitGenerator",
     "maskgit_vqgan": "vtok.tokenizers.maskgit_vqgan:MaskgitVqgan",
     "nested": "vtok.tokenizers.nested:NestedTokenizer",
     "one_d_piece": "vtok.tokenizers.one_d_piece:OneDPiece",
     "one_d_piece_proxy": "vtok.tokenizers.one_d_piece:ProxyOneDPiece",
-    "rar": "vtok.generate.families.rar:RarGenerator",
     "tatitok": "vtok.tokenizers.tatitok:TaTitok",
     "tatitok_vae": "vtok.tokenizers.tatitok:TaTitokVae",
     "titok": "vtok.tokenizers.titok:Titok",
@@ -31,10 +28,18 @@ FAMILIES: dict[str, str] = {
     "tokenflow": "vtok.tokenizers.tokenflow:TokenflowTokenizer",
     "vae": "vtok.tokenizers.vae:Vae",
 }
+GENERATORS: dict[str, str] = {
+    "gpt": "vtok.generate.families.gpt:GptGenerator",
+    "maskgit": "vtok.generate.families.maskgit:MaskgitGenerator",
+    "rar": "vtok.generate.families.rar:RarGenerator",
+}
 PREFIX_FAMILIES = ("flextok", "linear", "nested", "one_d_piece")  # of those, what any prefix of a string decodes with
 
 
-def family(name: str, families: Mapping[str, str] = FAMILIES) -> "type[Pretrained]":
+ALL = FAMILIES | GENERATORS
+
+
+def family(name: str, families: Mapping[str, str] = ALL) -> "type[Pretrained]":
     """The class of a family; only names in the registry are ever imported.
 
     Raises:

@@ -15,7 +15,7 @@ _HERE = Path(__file__).resolve().parent
 
 
 def load(name_or_dir: str | Path | None = None, *, device: str = "cpu", revision: str | None = None) -> "Tokenizer | LatentTokenizer":
-    """Load a tokenizer, in eval mode and without gradients.
+    """Load a tokenizer, or a generator, in eval mode and without gradients.
 
     Args:
         name_or_dir: a name of the table (`photo64`), a model folder, `organisation/name` on the hub, or a file or folder of upstream's
@@ -47,8 +47,9 @@ def discrete(model: "Tokenizer | LatentTokenizer", name: str = "the model") -> "
     """The model, which makes tokens.
 
     Raises:
-        UnsupportedError: it is continuous; the message has the name.
+        UnsupportedError: it is continuous, or a generator; the message has the name.
     """
+    from vtok.tokenizers.base import Tokenizer
     from vtok.tokenizers.latents import LatentTokenizer
 
     if isinstance(model, LatentTokenizer):
@@ -56,6 +57,8 @@ def discrete(model: "Tokenizer | LatentTokenizer", name: str = "the model") -> "
             f"{name} is continuous (family {model.family}): it has no tokens to store; `vtok compare` shows what it keeps of a picture, "
             "`vtok models` lists others"
         )
+    if not isinstance(model, Tokenizer):
+        raise UnsupportedError(f"{name} is a generator (family {model.family}), no tokenizer; `vtok generate` takes it")
     return model
 
 
@@ -104,7 +107,7 @@ def _convert(row: Weights, source: Upstream) -> "Pretrained":
     if source.configured:  # the configuration of the same commit, where it has one; the cache puts it beside the file
         fetch(source.repo, revision=file.parent.name, cache_dir=None, local_files_only=False, token=None)
     check_sha256(file, row.sha256)
-    converted = load_upstream(file.parent if source.configured else file)
+    converted = load_upstream(file.parent if source.configured else file, tokenizer=row.tokenizer)
     if converted.found.official != row.official:
         raise WeightsError(f"{file}: is {converted.found.name}, {row.name} should be {row.official}; {source.repo} has changed")
     return converted.model

@@ -12,6 +12,16 @@ What `vtok.load(NAME)` and `--model NAME` take by name. This page is written by 
 
 {table}
 
+## Generators
+
+What `vtok generate NAME` takes by name. Each makes strings of a tokenizer above, which is loaded with it.
+
+{generators}
+
+Their published FID is that of 50,000 pictures at 256 x 256 pixels against ImageNet's, with the published way of drawing; not measured here.
+
+## Terms
+
 {terms}
 
 ## Weights of others
@@ -63,15 +73,27 @@ better.
 - TokenFlow: with CLIP as a later paper quotes it, which does not say of which decoder; with SigLIP at 384 x 384 pixels.
 - FlexTok: with 32 of 256 tokens, from a table that compares methods; of `flextok_d18_d28.dfn` no figure is known.
 """
+_GENERATOR_HEAD = ("name", "family", "tokenizer", "values", "published FID", "paper", "hub id and file", "licence")
 _HEAD = ("name", "family", "tokens", "codebook", "values", "published rFID", "paper", "hub id and file", "licence")
 
 
 def models_page() -> str:
     """Markdown: the table, the terms it points to, and what is known of the figures."""
     terms = list(dict.fromkeys(row.terms for row in TABLE.values() if row.terms))
-    rows = [_HEAD, ("---",) * len(_HEAD), *(_cells(row, terms) for row in TABLE.values())]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
-    return _PAGE.format(table=table, terms="\n".join(f"{number}. {text}." for number, text in enumerate(terms, 1)))
+    tokenizers = [_cells(row, terms) for row in TABLE.values() if row.tokenizer is None]
+    generators = [_generator_cells(row, terms) for row in TABLE.values() if row.tokenizer is not None]
+    told = "\n".join(f"{number}. {text}." for number, text in enumerate(terms, 1))
+    return _PAGE.format(table=_table(_HEAD, tokenizers), generators=_table(_GENERATOR_HEAD, generators), terms=told)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows))
+
+
+def _generator_cells(row: Weights, terms: list[str]) -> tuple[str, ...]:
+    _, family, *_ = shared = _shared_cells(row, terms)
+    fid = "-" if row.gfid is None else f"{row.gfid:.2f}"
+    return (shared[0], family, f"`{row.tokenizer}`", f"{row.num_values:,}", fid, *shared[2:])
 
 
 def _cells(row: Weights, terms: list[str]) -> tuple[str, ...]:
@@ -83,6 +105,15 @@ def _cells(row: Weights, terms: list[str]) -> tuple[str, ...]:
         codebook,
         values,
         "-" if row.rfid is None else f"{row.rfid:.2f}",
+        *_shared_cells(row, terms)[2:],
+    )
+
+
+def _shared_cells(row: Weights, terms: list[str]) -> tuple[str, ...]:
+    """Name, family, paper, place, licence."""
+    return (
+        f"`{row.name}`",
+        row.family,
         "-" if row.paper is None else f"[{row.paper}](https://arxiv.org/abs/{row.paper})",
         "in the package" if isinstance(row.source, Bundled) else _place(row.source),
         f"{row.licence} ({terms.index(row.terms) + 1})" if row.terms else row.licence,

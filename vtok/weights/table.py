@@ -58,6 +58,8 @@ class Weights:
         official: the name that the weights have in `convert.official`, which has their sizes; for upstream's.
         paper: arXiv number of the paper that describes the method.
         rfid: reconstruction FID as published, not measured here.
+        gfid: of a generator, FID of its pictures as published, not measured here.
+        tokenizer: of a generator, the weights whose strings it makes.
         num_values: numbers of the model in the file, as published.
         note: what the weights are for, one line.
         terms: what else their user should know of their terms, one line.
@@ -75,6 +77,8 @@ class Weights:
     official: str | None = None
     paper: str | None = None
     rfid: float | None = None
+    gfid: float | None = None
+    tokenizer: str | None = None
     num_values: int | None = None
     note: str = ""
     terms: str = ""
@@ -192,6 +196,63 @@ def _tokenflow(tag: str, official: str, file: str, rfid: float, num_values: int,
     )
 
 
+def _llamagen(size: str, side: int, gfid: float | None, num_values: int, file: str, *, text: bool = False) -> Weights:
+    told = "" if side == 256 else f" {side}"
+    return Weights(
+        f"llamagen_{size.lower()}.{'t2i' if text else 'c2i'}_{side}",
+        family="gpt",
+        source=Upstream("FoundationVision/LlamaGen", file),
+        licence="MIT",
+        official=f"LlamaGen-{size}{' text' if text else ''}{told}",
+        paper="2406.06525",
+        gfid=gfid,
+        tokenizer="llamagen_vq16.imagenet",
+        num_values=num_values,
+        note="" if not text else f"LlamaGen-{size} for captions, as flan-t5-xl embeds them",
+        terms="their hub page was not seen; the licence is that of the published code",
+    )
+
+
+def _maskgit(tag: str, official: str, gfid: float, num_values: int, *, repo: str, file: str, paper: str) -> Weights:
+    return Weights(
+        f"maskgit_{tag}.imagenet",
+        family="maskgit",
+        source=Upstream(repo, file),
+        licence="Apache-2.0",
+        official=official,
+        paper=paper,
+        gfid=gfid,
+        tokenizer=f"{tag}.imagenet",
+        num_values=num_values,
+        terms=f"their hub page was not seen; {RESEARCH}",
+    )
+
+
+def _titok_maskgit(tag: str, official: str, gfid: float, num_values: int) -> Weights:
+    place = {"repo": "fun-research/TiTok", "file": f"generator_titok_{tag}.bin"}
+    return _maskgit(f"titok_{tag}", f"MaskGIT {official}", gfid, num_values, paper="2406.07550", **place)
+
+
+def _one_d_piece_maskgit(size: str, gfid: float) -> Weights:
+    place = {"repo": f"turing-motors/MaskGIT_One-D-Piece-{size}-256", "file": "pytorch_model.bin"}
+    return _maskgit(f"one_d_piece_{size.lower()}256", "MaskGIT One-D-Piece", gfid, 177_374_464, paper="2501.10064", **place)
+
+
+def _rar(size: str, gfid: float, num_values: int) -> Weights:
+    return Weights(
+        f"rar_{size.lower()}.imagenet",
+        family="rar",
+        source=Upstream("yucornetto/RAR", f"rar_{size.lower()}.bin"),
+        licence="Apache-2.0",
+        official=f"RAR-{size}",
+        paper="2411.00776",
+        gfid=gfid,
+        tokenizer="maskgit_vqgan.imagenet",
+        num_values=num_values,
+        terms=f"their hub page was not seen; {RESEARCH}",
+    )
+
+
 _AS_S256 = f"their hub page was not seen, the licence is that of the page of S-256; {RESEARCH}"
 
 TABLE: dict[str, Weights] = {
@@ -250,6 +311,25 @@ TABLE: dict[str, Weights] = {
             num_values=54_515_587,
             terms=RESEARCH,
         ),
+        _llamagen("B", 256, 5.46, 110_888_448, "c2i_B_256.pt"),
+        _llamagen("B", 384, 6.09, 110_888_448, "c2i_B_384.pt"),
+        _llamagen("L", 256, 3.80, 342_910_976, "c2i_L_256.pt"),
+        _llamagen("L", 384, 3.07, 342_910_976, "c2i_L_384.pt"),
+        _llamagen("XL", 384, 2.62, 774_699_520, "c2i_XL_384.pt"),
+        _llamagen("XXL", 384, 2.34, 1_410_972_672, "c2i_XXL_384.pt"),
+        _llamagen("3B", 384, 2.18, 3_096_659_200, "c2i_3B_384.pt"),
+        _llamagen("XL", 256, None, 777_923_840, "t2i_XL_stage1_256.pt", text=True),
+        _llamagen("XL", 512, None, 777_923_840, "t2i_XL_stage2_512.pt", text=True),
+        _titok_maskgit("l32", "TiTok-L-32", 2.77, 177_202_432),
+        _titok_maskgit("b64", "TiTok-B-64", 2.48, 177_227_008),
+        _titok_maskgit("s128", "TiTok-S-128", 1.97, 294_990_848),
+        _one_d_piece_maskgit("S", 2.67),
+        _one_d_piece_maskgit("B", 2.70),
+        _one_d_piece_maskgit("L", 2.35),
+        _rar("B", 1.95, 260_923_648),
+        _rar("L", 1.70, 461_668_352),
+        _rar("XL", 1.50, 955_425_024),
+        _rar("XXL", 1.48, 1_498_520_704),
     )
 }
 

@@ -41,9 +41,9 @@ def folder(parent: Path, tree: Any, kind: str = "titok_pixel", file: str = "mode
     return made
 
 
-def refusal(path: Path, **others: Path) -> str:
+def refusal(path: Path, *, proxy: Path | None = None) -> str:
     with pytest.raises(WeightsError) as error:
-        load_upstream(path, **others)
+        load_upstream(path, proxy=proxy)
     text = str(error.value)
     assert "\n" not in text
     return text

@@ -1,9 +1,9 @@
 """Autoregressive generators: each token is drawn from what a decoder-only transformer says behind those before it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import model_validator
@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from vtok.generate.autoregressive import Sampling, sample
 from vtok.generate.base import Generator, GeneratorConfig
+from vtok.generate.changes import CHOICE, GUIDANCE, own_choice, own_guidance
 from vtok.generate.sampling.choose import Choice
 from vtok.generate.sampling.guidance import Guidance
 from vtok.models.conditions import ClassCondition, Given
@@ -66,6 +67,13 @@ class GptGenerator(Generator[GptOptions]):
         sampling = Sampling(options.choice, options.guidance, seed)
         ids, _ = sample(self.network, num, condition, num_tokens=lengths, sampling=sampling, prefix=prefix)
         return ids
+
+    def changed(self, options: GptOptions, changes: Mapping[str, Any]) -> GptOptions:
+        self._refuse_others(changes, (*CHOICE, *GUIDANCE))
+        choices = options.choice if isinstance(options.choice, Sequence) else [options.choice]
+        guidances = options.guidance if isinstance(options.guidance, Sequence) else [options.guidance]
+        choice, guidance = [own_choice(each, changes) for each in choices], [own_guidance(each, changes) for each in guidances]
+        return GptOptions(choice if len(choice) > 1 else choice[0], guidance if len(guidance) > 1 else guidance[0])
 
     def logits(self, ids: Tensor, given: Given, dropped: Tensor | None = None) -> list[Tensor]:
         """Of each codebook, (B, N, V), for strings (B, N, K); see `Gpt.forward`."""

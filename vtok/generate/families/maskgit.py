@@ -1,7 +1,9 @@
 """Masked generators: a string becomes known in a few steps, the surest tokens first (MaskGIT, arXiv 2202.04200; TiTok, 2406.07550)."""
 
 import math
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -56,6 +58,10 @@ class MaskgitGenerator(Generator[MaskedOptions]):
         ids = sample_masked(self.network, num, condition, options, seed)[:, : int(lengths.max())]
         beyond = torch.arange(ids.shape[1]) >= lengths[:, None]
         return ids.masked_fill(beyond.to(ids.device), 0)[..., None]
+
+    def changed(self, options: MaskedOptions, changes: Mapping[str, Any]) -> MaskedOptions:
+        self._refuse_others(changes, ("guidance", "schedule", "power", "temperature", "steps"))
+        return replace(options, **{"decay" if name == "schedule" else name: value for name, value in changes.items()})
 
     def bits(self, ids: Tensor, classes: Tensor | None) -> Tensor:
         """(B, N) bits that each token costs when it is masked among others, the mean over times drawn from one seed."""

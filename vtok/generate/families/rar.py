@@ -1,7 +1,8 @@
 """RAR's generators: tokens one after another, learned in random orders, drawn in that of their places (arXiv 2411.00776)."""
 
 import math
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from pydantic import model_validator
@@ -10,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from vtok.generate.autoregressive import check_prefix
 from vtok.generate.base import Generator, GeneratorConfig
+from vtok.generate.changes import CHOICE, GUIDANCE, own_choice, own_guidance
 from vtok.generate.families.one_codebook import check_strings
 from vtok.generate.permuted import RarOptions, sample_rar
 from vtok.models.conditions import Given
@@ -50,6 +52,10 @@ class RarGenerator(Generator[RarOptions]):
         ids = sample_rar(self.network, num, condition, int(lengths.max()), options, seed, begun)
         beyond = torch.arange(ids.shape[1]) >= lengths[:, None]
         return ids.masked_fill(beyond.to(ids.device), 0)[..., None]
+
+    def changed(self, options: RarOptions, changes: Mapping[str, Any]) -> RarOptions:
+        self._refuse_others(changes, (*CHOICE, *GUIDANCE))
+        return RarOptions(own_choice(options.choice, changes), own_guidance(options.guidance, changes))
 
     def bits(self, ids: Tensor, classes: Tensor | None) -> Tensor:
         logits = self.network(ids[..., 0], classes)[:, :-1]

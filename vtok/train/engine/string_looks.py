@@ -43,7 +43,8 @@ class StringLooks:
     def __init__(self, config: RunConfig, generator: Maker):
         settings = config.train.validation
         self._batch = held_out_strings(config.data, settings.num_pictures) if not config.train.overfit else _overfitted(config)
-        lengths = (generator.spec.check_length(length or generator.spec.max_tokens) for length in settings.lengths)
+        wanted = settings.lengths if settings.every else ()
+        lengths = (generator.spec.check_length(length or generator.spec.max_tokens) for length in wanted)
         self._lengths = sorted({min(length, self._batch.ids.shape[1]) for length in lengths})
         self._device = next(iter(cast(Any, generator).state_dict().values())).device
 

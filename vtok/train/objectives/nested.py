@@ -112,11 +112,11 @@ class NestedObjective(nn.Module):
     """All of `nested`'s training.
 
     Raises:
-        takes_strings = False
-    ConfigError: a tile that is not a whole number of patches, or a start of another family.
+        ConfigError: a tile that is not a whole number of patches, or a start of another family.
         WeightsError: a start or a frozen network that is not at hand.
     """
 
+    takes_strings = False
     Config = NestedObjectiveConfig
     tokenizer: NestedTokenizer
     groups: tuple[Group, ...]

@@ -82,12 +82,13 @@ def read_upstream(path: Path) -> Checkpoint:
     return _read(path, in_folder=False)
 
 
-def load_upstream(path: Path, *, proxy: Path | None = None) -> Converted:
+def load_upstream(path: Path, *, proxy: Path | None = None, tokenizer: str | None = None) -> Converted:
     """Read upstream's weights and make a model of them, in eval mode and without gradients.
 
     Args:
         path: as of `read_upstream`.
         proxy: likewise, a MaskGIT-VQGAN, for a TiTok or One-D-Piece in its first stage.
+        tokenizer: name or folder, of a generator, whose strings it makes; None for the one that it was published with.
 
     Raises:
         WeightsError: as of `read_upstream` and `from_upstream`, or a configuration that contradicts the tensors.
@@ -95,7 +96,8 @@ def load_upstream(path: Path, *, proxy: Path | None = None) -> Converted:
     read = read_upstream(path)
     pixels = None if proxy is None else _read_proxy(proxy)
     with _naming(read.file):
-        found = recognise(read.state, proxy=pixels, hints=None if read.tree is None else read.tree.hints)
+        hints = None if read.tree is None else read.tree.hints
+        found = recognise(read.state, proxy=pixels, hints=hints, tokenizer=tokenizer, file=path.name)
     if read.tree is not None:
         with _naming(read.told_by):
             read.tree.check(found)

@@ -16,20 +16,26 @@ from vtok.tokenizers.flextok import FlextokConfig
 from vtok.tokenizers.fqgan import FqganConfig
 from vtok.tokenizers.pretrained import Pretrained
 from vtok.tokenizers.registry import family
-from vtok.weights.convert import flextok, fqgan, llamagen_vq, maskgit_vqgan, titok, tokenflow
+from vtok.weights.convert import flextok, fqgan, llamagen_vq, maskgit, maskgit_vqgan, titok, tokenflow
 from vtok.weights.convert.flextok import FlextokHints
+from vtok.weights.convert.generators import found_generator, is_generator, network_of
 from vtok.weights.convert.names import Rule, listed, to_ours, to_theirs
 from vtok.weights.convert.official import official_name
+from vtok.weights.convert.official_generators import official_generator
 from vtok.weights.convert.titok import Hints
 
 LEFT_OUT = frozenset({"quantize.embed_prob"})  # a running mean of clustered training, of no use after it
 NOT_NEEDED = {  # beginnings of names that files of a family may hold beside the model, such as a head that only training needs
     "flextok": ("",),
+    "maskgit": tuple(maskgit.IGNORED),
     "fqgan": fqgan.NOT_NEEDED,
     "llamagen_vq": llamagen_vq.NOT_NEEDED,
     "tokenflow": tokenflow.NOT_NEEDED,
 }
-KNOWN = "TiTok, One-D-Piece, TA-TiTok, MaskGIT-VQGAN, FlexTok, FQGAN, LlamaGen's VQ, TokenFlow"
+KNOWN = (
+    "TiTok, One-D-Piece, TA-TiTok, MaskGIT-VQGAN, FlexTok, FQGAN, LlamaGen's VQ, TokenFlow; "
+    "generators of LlamaGen, FAR, TiTok, One-D-Piece, RAR"
+)
 _FIRST_STAGE = "is a TiTok or One-D-Piece in its first stage, which names codes of a MaskGIT-VQGAN"
 
 
@@ -38,7 +44,7 @@ class Recognised:
     """What a table of tensors is.
 
     Args:
-        family: of the tokenizer.
+        family: of the model.
         config: its sizes.
         rules: from its names to ours.
     """
@@ -50,7 +56,8 @@ class Recognised:
     @property
     def official(self) -> str | None:
         """The official model of these sizes."""
-        return official_name(self.family, self.config)
+        network = network_of(self.config)
+        return official_name(self.family, self.config) if network is None else official_generator(network)
 
     @property
     def name(self) -> str:
@@ -59,7 +66,12 @@ class Recognised:
 
 
 def recognise(
-    state: Mapping[str, Tensor], *, proxy: Mapping[str, Tensor] | None = None, hints: Hints | FlextokHints | None = None
+    state: Mapping[str, Tensor],
+    *,
+    proxy: Mapping[str, Tensor] | None = None,
+    hints: Hints | FlextokHints | None = None,
+    tokenizer: str | None = None,
+    file: str = "",
 ) -> Recognised:
     """Tell what upstream's tensors are.
 
@@ -67,11 +79,18 @@ def recognise(
         state: upstream's tensors by name.
         proxy: those of the MaskGIT-VQGAN, for a TiTok in its first stage, which has none of them.
         hints: what tensors do not say. Those of another kind of model say nothing.
+        tokenizer: of a generator, whose strings it makes; None for the one that it was published with.
+        file: name of the file, which may say how large a generator's pictures are.
 
     Raises:
-        WeightsError: nothing that is known here, or tensors are missing that tell of sizes, or a proxy is missing or too much.
+        WeightsError: nothing that is known here, or tensors are missing that tell of sizes, or a proxy or tokenizer is missing or too much.
     """
     try:
+        if is_generator(state):
+            _refuse(proxy)
+            return Recognised(*found_generator(state, tokenizer=tokenizer, file=file))
+        if tokenizer is not None:
+            raise WeightsError("is no generator, so it has no tokenizer; leave --tokenizer out")
         if titok.is_titok(state):
             return _titok(state, proxy, hints if isinstance(hints, Hints) else Hints())
         if maskgit_vqgan.is_maskgit_vqgan(state):
@@ -105,16 +124,17 @@ def from_upstream(
     *,
     proxy: Mapping[str, Tensor] | None = None,
     hints: Hints | FlextokHints | None = None,
+    tokenizer: str | None = None,
 ) -> Pretrained:
     """A model with upstream's weights, in eval mode and without gradients.
 
     Args:
-        state, proxy, hints: as of `recognise`.
+        state, proxy, hints, tokenizer: as of `recognise`.
 
     Raises:
         WeightsError: nothing that is known here; or missing, unknown, misshapen or not finite tensors, which the message names.
     """
-    return build(state, recognise(state, proxy=proxy, hints=hints), proxy=proxy)[0]
+    return build(state, recognise(state, proxy=proxy, hints=hints, tokenizer=tokenizer), proxy=proxy)[0]
 
 
 def build(

@@ -14,6 +14,7 @@ from vtok.tokenizers.maskgit_vqgan import MaskgitVqganConfig
 from vtok.tokenizers.titok_vae import TitokVaeConfig
 from vtok.tokenizers.tokenflow import TokenflowConfig
 from vtok.weights.convert.files import Converted
+from vtok.weights.convert.generators import network_in_words, network_of
 from vtok.weights.convert.names import listed
 from vtok.weights.convert.upstream import Recognised
 from vtok.weights.table import TABLE, Upstream
@@ -85,6 +86,8 @@ def string_of(config: Any) -> StringSizes:
 def sizes_in_words(found: Recognised) -> str:
     """`encoder 512 wide, 8 deep; decoder 512 wide, 8 deep; 128 tokens of 4,096 codes of 12 numbers; 256 x 256 pixels`."""
     config: Any = found.config
+    if network_of(config) is not None:
+        return network_in_words(config)
     if isinstance(config, MaskgitVqganConfig | LlamagenVqConfig | FqganConfig):
         networks = f"networks of {', '.join(map(str, config.widths))} channels"
     elif isinstance(config, TokenflowConfig):
