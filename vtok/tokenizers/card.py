@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from vtok.tokenizers.registry import GENERATORS
+
 if TYPE_CHECKING:
     from vtok.tokenizers.pretrained import Pretrained
 
@@ -10,32 +12,37 @@ _CARD = """\
 library_name: vtok
 {licence}tags:
 - vtok
-- image-tokenizer
+- {tag}
 ---
 
 # {title}
 
-A `{family}` tokenizer for vtok: pictures to short strings of {strings} and back. Intended use, training data, metrics and limits:
-not stated.
+{what} Intended use, training data, metrics and limits: not stated.
 
 | | |
 |---|---|
 {facts}
 
-```python
-import vtok
-
-tokenizer = vtok.load("./{title}")  # this folder; or its id on the hub
+```{language}
+{use}
 ```
 """
+_TOKENIZER = "A `{family}` tokenizer for vtok: pictures to short strings of {strings} and back."
+_GENERATOR = "A `{family}` generator for vtok: new strings of the tokenizer `{tokenizer}`, which makes pictures of them."
 
 
 def model_card(model: "Pretrained", title: str, licence: str | None = None) -> str:
     """Markdown with the hub's header, the family, the spec and the code digest of a model."""
+    is_generator = model.family in GENERATORS
+    strings = "discrete tokens" if hasattr(model, "code_digest") else "latents"
+    what = _GENERATOR.format(family=model.family, tokenizer=model.config.tokenizer) if is_generator else ""
+    use = f"vtok generate ./{title} -o samples" if is_generator else f'import vtok\n\ntokenizer = vtok.load("./{title}")'
     return _CARD.format(
+        tag="image-generation" if is_generator else "image-tokenizer",
         title=title,
-        family=model.family,
-        strings="discrete tokens" if hasattr(model, "code_digest") else "latents",
+        what=what or _TOKENIZER.format(family=model.family, strings=strings),
+        language="" if is_generator else "python",
+        use=f"{use}  # this folder; or its id on the hub",
         licence=f"license: {licence}\n" if licence else "",
         facts="\n".join(f"| {name} | {value} |" for name, value in _facts(model).items()),
     )

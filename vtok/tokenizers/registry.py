@@ -31,6 +31,7 @@ FAMILIES: dict[str, str] = {
 GENERATORS: dict[str, str] = {
     "gpt": "vtok.generate.families.gpt:GptGenerator",
     "maskgit": "vtok.generate.families.maskgit:MaskgitGenerator",
+    "next_scale": "vtok.generate.families.next_scale:NextScaleGenerator",
     "rar": "vtok.generate.families.rar:RarGenerator",
 }
 PREFIX_FAMILIES = ("flextok", "linear", "nested", "one_d_piece")  # of those, what any prefix of a string decodes with

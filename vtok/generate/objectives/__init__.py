@@ -3,5 +3,6 @@
 TABLE: dict[str, str] = {
     "gpt": "vtok.generate.objectives.gpt:GptObjective",
     "maskgit": "vtok.generate.objectives.maskgit:MaskgitObjective",
+    "next_scale": "vtok.generate.objectives.next_scale:NextScaleObjective",
     "rar": "vtok.generate.objectives.rar:RarObjective",
 }
