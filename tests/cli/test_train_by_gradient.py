@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from tests.train.toy import FAMILY, STOP_AT, TABLE
-from vtok.tokenizers.registry import FAMILIES
+from vtok.tokenizers.registry import ALL
 from vtok.train import objectives
 
 RECIPE = """
@@ -28,7 +28,7 @@ trackers = []
 @pytest.fixture(autouse=True)
 def _toy_objective(monkeypatch):
     monkeypatch.setitem(objectives.TABLE, "toy", TABLE["toy"])
-    monkeypatch.setitem(FAMILIES, "toy", FAMILY["toy"])
+    monkeypatch.setitem(ALL, "toy", FAMILY["toy"])
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from tests.threads import threads
 from tests.train.toy import FAMILY
-from vtok.tokenizers.registry import FAMILIES
+from vtok.tokenizers.registry import ALL
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -20,5 +20,5 @@ def one_thread() -> Iterator[None]:
 def toy_family() -> Iterator[None]:
     """The toy is a family for these tests alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(FAMILIES, "toy", FAMILY["toy"])
+        patch.setitem(ALL, "toy", FAMILY["toy"])
         yield

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vtok.models.decoders import Decoded
 from vtok.models.quantizers import Quantized
 from vtok.tokenizers.base import DecodeOptions, Tokenizer
-from vtok.tokenizers.registry import FAMILIES
+from vtok.tokenizers.registry import ALL
 from vtok.tokenizers.spec import TokenSpec
 from vtok.tokenizers.tiles import cut_tiles
 from vtok.train.config import DataConfig, OptimizerConfig, RunConfig, check
@@ -178,7 +178,7 @@ def tensors(folder: Path, step: int) -> dict[str, Tensor]:
 
 def main() -> None:
     """`python -m tests.train.toy RUN CONFIG`: a run in a process of its own; CONFIG as JSON."""
-    FAMILIES.update(FAMILY)
+    ALL.update(FAMILY)
     run(check(RunConfig, json.loads(sys.argv[2]), "toy"), TABLE, Path(sys.argv[1]))
 
 

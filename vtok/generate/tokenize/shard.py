@@ -77,7 +77,7 @@ class Speed:
 
 
 @dataclass
-class _Read:
+class Views:
     """The views of a picture, or why there are none."""
 
     origins: list[Origin] = field(default_factory=list)
@@ -100,7 +100,7 @@ def make_shard(
     origins: list[Origin] = []
     failed: list[tuple[str, str]] = []
     ids = [np.empty((0, settings.num_tokens, len(tokenizer.spec.codebook_sizes)), np.int64)]
-    for read in _batches(_read_all(source, settings, tokenizer.spec.input_size, speed), speed.batch_size):
+    for read in batches(read_all(source, settings, tokenizer.spec.input_size, speed), speed.batch_size):
         rates.reading_s += read.seconds
         origins += read.origins
         failed += read.failed
@@ -123,13 +123,13 @@ def _encoded(pixels: list[np.ndarray], num_tokens: int, tokenizer: Tokenizer, ra
     return ids
 
 
-def _read_all(source: Source, settings: TokenSettings, size: tuple[int, int], speed: Speed) -> Iterator[_Read]:
+def read_all(source: Source, settings: TokenSettings, size: tuple[int, int], speed: Speed) -> Iterator[Views]:
     """All pictures in their order, read ahead by some threads."""
     classes = {} if settings.class_names is None else {name: number for number, name in enumerate(settings.class_names)}
     ahead = 2 * speed.batch_size
     with ThreadPoolExecutor(speed.workers) as pool:
         numbers = iter(range(len(source)))
-        waiting: deque[Future[_Read]] = deque()
+        waiting: deque[Future[Views]] = deque()
         try:
             for index in numbers:
                 waiting.append(pool.submit(_read, source, index, settings, size, classes))
@@ -141,8 +141,8 @@ def _read_all(source: Source, settings: TokenSettings, size: tuple[int, int], sp
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read(source: Source, index: int, settings: TokenSettings, size: tuple[int, int], classes: dict[str, int]) -> _Read:
-    start, found = time.perf_counter(), _Read()
+def _read(source: Source, index: int, settings: TokenSettings, size: tuple[int, int], classes: dict[str, int]) -> Views:
+    start, found = time.perf_counter(), Views()
     try:
         sample = source[index]
     except PictureError as error:
@@ -154,7 +154,7 @@ def _read(source: Source, index: int, settings: TokenSettings, size: tuple[int, 
     return found
 
 
-def _add_views(found: _Read, sample: Sample, label: int | None, settings: TokenSettings, size: tuple[int, int]) -> None:
+def _add_views(found: Views, sample: Sample, label: int | None, settings: TokenSettings, size: tuple[int, int]) -> None:
     height, width = sample.pixels.shape[:2]
     for number in range(settings.views):
         view = middle((height, width), size)
@@ -173,12 +173,12 @@ def _add_views(found: _Read, sample: Sample, label: int | None, settings: TokenS
         found.pixels.append(seen(sample.pixels, view, size))
 
 
-def _batches(reads: Iterator[_Read], batch_size: int) -> Iterator[_Read]:
+def batches(reads: Iterator[Views], batch_size: int) -> Iterator[Views]:
     """Views gathered to at least `batch_size`, but for the last."""
     while group := list(islice(reads, 1)):
         while sum(len(read.pixels) for read in group) < batch_size and (more := list(islice(reads, 1))):
             group += more
-        yield _Read(
+        yield Views(
             [origin for read in group for origin in read.origins],
             [pixels for read in group for pixels in read.pixels],
             [entry for read in group for entry in read.failed],
