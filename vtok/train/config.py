@@ -106,6 +106,7 @@ class TrainConfig(BaseModel):
         precision: "bf16" computes networks in bfloat16, weights and losses stay float32.
         ema: decay of the averaged weights, which are what is kept; 0 keeps the weights themselves.
         compile: compile the step with torch.compile.
+        shard: deal a generator's weights, gradients and moments out over the processes (FSDP).
         gradient_checkpointing: recompute activations of transformer blocks in the backward pass.
         log_every, image_every: steps between lines of `log.jsonl` and between picture grids; 0 never.
         checkpoint_every: steps between checkpoints.
@@ -122,6 +123,7 @@ class TrainConfig(BaseModel):
     precision: Literal["fp32", "bf16"] = "fp32"
     ema: float = Field(0.999, ge=0, lt=1)
     compile: bool = False
+    shard: bool = False
     gradient_checkpointing: bool = False
     log_every: int = Field(10, ge=1)
     image_every: int = Field(0, ge=0)

@@ -43,7 +43,7 @@ def open_accelerator(trackers: Sequence[str], logs: Path) -> Any:
     if accelerator.distributed_type in SHARDED:
         kind = accelerator.distributed_type
         raise UnsupportedError(
-            f"{kind}: checkpoints of shards are not supported; launch with --multi_gpu, each process has the whole model"
+            f"{kind}: checkpoints of shards are not supported; launch with --multi_gpu, and deal a generator out by train.shard=true"
         )
     return accelerator
 

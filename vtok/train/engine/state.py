@@ -7,19 +7,23 @@ from torch import Tensor, nn
 
 from vtok.errors import TrainingError
 from vtok.train.engine.ema import AveragedTokenizer
+from vtok.train.engine.shards import alike, whole
 
 WEIGHTS, AVERAGE, OPTIMIZER = "weights.", "ema.", "optimizer."
 
 
 def collect(objective: nn.Module, ema: AveragedTokenizer, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """Weights and buffers, averaged weights, and the optimisers' moments by the name of their parameter."""
+    """Weights and buffers, averaged weights, and the optimisers' moments by the name of their parameter, all of them whole.
+
+    Where weights are dealt out every process must ask for it.
+    """
     tensors = {WEIGHTS + name: value for name, value in objective.state_dict().items()}
     tensors |= {AVERAGE + name: value for name, value in ema.state().items()}
     names = _names(objective)
     for optimizer in optimizers:
         for parameter, moments in optimizer.state.items():
             tensors |= {f"{OPTIMIZER}{names[id(parameter)]}.{moment}": value for moment, value in moments.items()}
-    return tensors
+    return {name: whole(value) for name, value in tensors.items()}
 
 
 def restore(
@@ -31,7 +35,9 @@ def restore(
         TrainingError: tensors that this objective does not have, or lacks.
     """
     try:
-        objective.load_state_dict(_under(tensors, WEIGHTS))
+        live = objective.state_dict()
+        weights = _under(tensors, WEIGHTS)
+        objective.load_state_dict({name: alike(value, live[name]) if name in live else value for name, value in weights.items()})
         ema.load(_under(tensors, AVERAGE))
     except (RuntimeError, KeyError) as error:
         told = " ".join(str(error).split())[:200]
@@ -48,7 +54,7 @@ def restore(
 
 def _as_in_memory(moments: Mapping[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
     """Moments in the order of the parameter's numbers in memory (a file has rows): fused optimisers walk through both side by side."""
-    own = {name: value for name, value in moments.items() if value.shape == parameter.shape}
+    own = {name: alike(value, parameter) for name, value in moments.items() if value.shape == parameter.shape}
     return dict(moments) | {name: torch.empty_like(parameter, dtype=value.dtype).copy_(value) for name, value in own.items()}
 
 

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vtok.train.config import TrainConfig
 from vtok.train.engine import schedule
 from vtok.train.engine.accelerator import data_parallel
+from vtok.train.engine.shards import deal_out, pause_gradients, whole
 from vtok.train.objective import GradientObjective, Group, Losses
 from vtok.train.samples.batch import Batch, StringBatch
 
@@ -38,12 +39,17 @@ class Stepper:
         losses = _LossModule(objective, torch.bfloat16 if config.precision == "bf16" else None).to(accelerator.device)
         if config.compile:
             losses.compile()
-        optimizers = [_adamw(group, accelerator.device.type) for group in self.groups]
-        accelerator.ddp_handler = data_parallel(find_unused_parameters=len(self.groups) > 1)
+        if config.shard:
+            self.groups = deal_out(losses, cast(nn.Module, objective), self.groups, accelerator.device)
+        self.optimizers = [_adamw(group, accelerator.device.type) for group in self.groups]
+        self._module: Any = losses if config.shard else self._parallel(losses)
+
+    def _parallel(self, losses: nn.Module) -> Any:
+        """The module, whose gradients become means over the processes."""
+        self._accelerator.ddp_handler = data_parallel(find_unused_parameters=len(self.groups) > 1)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)  # its successor is too new
-            self._module = accelerator.prepare(losses, *optimizers)[0]
-        self.optimizers = optimizers
+            return self._accelerator.prepare(losses, *self.optimizers)[0]
 
     def step(self, step: int, batches: Sequence[Batch] | Sequence[StringBatch]) -> Figures:
         """One update from this process's batches, which lie on the device; their mean counts.
@@ -55,7 +61,7 @@ class Stepper:
         norms = [self._update(step, group, optimizer) for group, optimizer in zip(self.groups, self.optimizers, strict=True)]
         kept = [(group.name, norm) for group, norm in zip(self.groups, norms, strict=True) if norm is not None]
         names += tuple(GRAD_NORM + name for name, _ in kept)
-        return names, torch.cat([values, *(norm.view(1).to(values.device) for _, norm in kept)])
+        return names, torch.cat([values, *(whole(norm).view(1).to(values.device) for _, norm in kept)])
 
     def learning_rate(self, step: int, group: Group) -> float:
         """A group's rate at a step, 0 before its first."""
@@ -77,7 +83,9 @@ class Stepper:
         names: tuple[str, ...] = ()
         for i, batch in enumerate(batches):
             waits = i + 1 < len(batches)
-            with self._accelerator.no_sync(self._module) if waits else nullcontext():
+            if self.config.shard:
+                pause_gradients(self._module, waits)
+            with self._accelerator.no_sync(self._module) if waits and not self.config.shard else nullcontext():
                 losses: Losses = self._module(batch)
                 named = {f"{group}/{name}": value for group, own in losses.items() for name, value in own.items()}
                 stacked = torch.stack([value.float() for value in named.values()])

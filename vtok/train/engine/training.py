@@ -1,5 +1,6 @@
 """A run by gradient, from its start or last checkpoint to its last step."""
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
@@ -19,6 +20,7 @@ from vtok.train.engine.measurements import Measurements, Row, means
 from vtok.train.engine.progress import Progress, open_progress
 from vtok.train.engine.reports import Reports, save_model
 from vtok.train.engine.run_folder import RunFolder
+from vtok.train.engine.shards import check_shards
 from vtok.train.engine.steps import GRAD_NORM, Stepper
 from vtok.train.engine.stop import StoppedError, StopRequest, stop_request
 from vtok.train.engine.trackers import Trackers
@@ -62,9 +64,12 @@ class Training:
         random_state.seed(config.seed)
         objective.begin(cast(AnyTokenizer, Pretrained.from_pretrained(folder.start)), config.seed)
         _check_latents(objective, self.batches.autoencoder_digest, config.data.path)
+        if config.train.shard:
+            check_shards(objective, accelerator.num_processes, compiled=config.train.compile)
         _set_checkpointing(objective, config.train.gradient_checkpointing)
+        average = copy.deepcopy(objective.tokenizer).to(accelerator.device) if config.train.shard else None
         self.stepper = Stepper(objective, config.train, accelerator)
-        self.ema = AveragedTokenizer(objective.tokenizer, config.train.ema)
+        self.ema = AveragedTokenizer(objective.tokenizer, config.train.ema, average)
         self.measurements = Measurements(accelerator, found.facts["rows"] if found else ())
         trackers = Trackers(accelerator, config, self.done)
         self.reports: Reports | None = None  # in the first process alone
@@ -93,8 +98,9 @@ class Training:
                 progress.step(self.done)
                 if self._look_around(request, progress):
                     raise StoppedError(f"stopped after step {self.done} of {num_steps}; the same command goes on from there")
+        end = self.ema.up_to_date()
         if self.reports is not None and self.config.train.overfit:
-            self.reports.overfit(cast(AnyTokenizer, Pretrained.from_pretrained(self.folder.start)), self.ema.up_to_date())
+            self.reports.overfit(cast(AnyTokenizer, Pretrained.from_pretrained(self.folder.start)), end)
 
     def _look_around(self, request: StopRequest, progress: Progress) -> bool:
         """Do what is due after a step; returns whether to stop."""
@@ -110,8 +116,10 @@ class Training:
             if logs or last:
                 self._log(rows, progress)
             with self.clock.paused():
-                if looks and self.reports is not None:
-                    self.reports.look(done, self.ema.up_to_date())
+                if looks:
+                    model = self.ema.up_to_date()
+                    if self.reports is not None:
+                        self.reports.look(done, model)
                 if saves:
                     self._save()
         return stops and not last
@@ -148,9 +156,10 @@ class Training:
     def _save(self) -> None:
         """The averaged weights as a model, then a checkpoint."""
         random_states = gather((random_state.tensors(self.accelerator.device), random_state.facts()))
+        model = self.ema.up_to_date()
+        tensors = state.collect(cast(nn.Module, self.objective), self.ema, self.stepper.optimizers)
         if self.reports is not None:
-            save_model(self.ema.up_to_date(), self.folder.path)
-            tensors = state.collect(cast(nn.Module, self.objective), self.ema, self.stepper.optimizers)
+            save_model(model, self.folder.path)
             for rank, (own, _) in enumerate(random_states):
                 tensors |= {f"{RANDOM}{rank}.{name}": value for name, value in own.items()}
             facts = {"random": [own for _, own in random_states], "rows": self.measurements.rows, "best": self.reports.best}
