@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vtok.codec.decompress import decode_file
+from vtok.codec.decompress import uncover
 from vtok.codec.strings import files_of
 from vtok.data.atomic import atomic_folder
 from vtok.data.eight_bit import from_eight_bit
@@ -22,6 +22,7 @@ from vtok.generate.base import Generator
 from vtok.tokenizers.base import Tokenizer, Tokens
 from vtok.train.engine.picture_grid import sheet
 
+_AT_ONCE = 64  # strings decoded
 _SQUARE = 8  # pictures in a row of a sheet of one column
 
 
@@ -109,7 +110,9 @@ class Drawing:
 
 
 def write_pictures(folder: Path, columns: Sequence[Column], tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Write `grid.png` and the files of each string; returns a record for each.
+    """Write `grid.png`, and a picture and a `.vtok` file of each string; returns a record for each.
+
+    Strings of another size than the tokenizer's own tiles have, as those of pictures of 384 pixels, are written as pictures alone.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -118,32 +121,44 @@ def write_pictures(folder: Path, columns: Sequence[Column], tokenizer: Tokenizer
     shown: list[np.ndarray] = []
     with atomic_folder(folder) as part:
         for number, column in enumerate(columns):
-            pictures = []
-            for row, file in enumerate(files_of(column.tokens, tokenizer)):
+            pictures, lengths = _decoded(column.tokens, tokenizer), column.tokens.lengths.tolist()
+            files = files_of(column.tokens, tokenizer) if _is_of_tiles(column.tokens, tokenizer) else []
+            for row, pixels in enumerate(pictures):
                 name = f"{row:05d}" if len(columns) == 1 else f"{row:05d}-{number:02d}"
-                pixels = decode_file(file, tokenizer)
                 (part / f"{name}.png").write_bytes(_png(pixels))
-                (part / f"{name}.vtok").write_bytes(file.to_bytes())
                 label = None if column.classes is None else int(column.classes[row])
-                of = {"tokens": int(file.lengths[0]), "bytes": file.num_bytes, "class": label, "column": column.head}
-                records.append({"picture": str(folder / f"{name}.png"), "file": str(folder / f"{name}.vtok")} | of)
-                pictures.append(pixels)
-            shown.append(np.stack(pictures))
+                told = {"picture": str(folder / f"{name}.png"), "tokens": lengths[row], "class": label, "column": column.head}
+                if files:
+                    (part / f"{name}.vtok").write_bytes(files[row].to_bytes())
+                    told |= {"file": str(folder / f"{name}.vtok"), "bytes": files[row].num_bytes}
+                records.append(told)
+            shown.append(pictures)
         (part / "grid.png").write_bytes(_png(_grid(shown, [column.head for column in columns])))
     return records
+
+
+def _is_of_tiles(tokens: Tokens, tokenizer: Tokenizer) -> bool:
+    return (tokens.spec.codebook_sizes, tokens.spec.max_tokens) == (tokenizer.spec.codebook_sizes, tokenizer.spec.max_tokens)
+
+
+def _decoded(tokens: Tokens, tokenizer: Tokenizer) -> np.ndarray:
+    """Pictures (B, h, w, 3) uint8; those of tiles as `vtok decode` makes them of their files."""
+    of_tiles, pictures = _is_of_tiles(tokens, tokenizer), []
+    for first in range(0, len(tokens), _AT_ONCE):
+        part = tokens[first : first + _AT_ONCE]
+        images = tokenizer.decode_grid(part, 1, 1) if of_tiles else tokenizer.decode(part)
+        pictures += [uncover(image[None], tokens.spec.input_size, None) for image in images]
+    return np.stack(pictures)
 
 
 def _grid(columns: Sequence[np.ndarray], heads: Sequence[str]) -> np.ndarray:
     if len(columns) > 1:
         return sheet(columns, heads)
     pictures = columns[0]
-    rows = -(-len(pictures) // _SQUARE)
-    filled = (
-        np.concatenate([pictures, np.full((rows * min(_SQUARE, len(pictures)) - len(pictures), *pictures.shape[1:]), 255, np.uint8)])
-        if rows > 1
-        else pictures
-    )
     across = min(_SQUARE, len(pictures))
+    rows = -(-len(pictures) // across)
+    paper = np.full((rows * across - len(pictures), *pictures.shape[1:]), 255, np.uint8)
+    filled = np.concatenate([pictures, paper])
     return sheet([filled[place::across] for place in range(across)], [heads[0], *[""] * (across - 1)])
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vtok.errors import ConfigError, LengthError, UnsupportedError
+from vtok.generate.lengths import Lengths, lengths_of
 from vtok.generate.sampling.choose import Choice, choose
 from vtok.generate.sampling.guidance import Guidance
 from vtok.generate.sampling.noise import StringNoise
@@ -17,7 +18,6 @@ from vtok.models.flow.guidance import classifier_free
 from vtok.models.gpt import Gpt
 from vtok.models.packed_linear import packed
 
-Lengths = int | Sequence[int] | Tensor
 Own = TypeVar("Own", Choice, Guidance)
 
 
@@ -170,15 +170,11 @@ def check_prefix(prefix: Tensor, lengths: Tensor, codebook_sizes: Sequence[int])
 
 def _lengths(num_tokens: Lengths | None, num: int, most: int) -> Tensor:
     """(num,) int64 on the processor."""
-    if num < 1:
-        raise ConfigError(f"{num} strings asked; ask for one or more")
-    wanted = torch.as_tensor(most if num_tokens is None else num_tokens, device="cpu")
-    if wanted.ndim > 1 or wanted.numel() not in (1, num) or wanted.dtype.is_floating_point:
-        raise LengthError(f"lengths are one whole number, or one for each of {num} strings; got {tuple(wanted.shape)} {wanted.dtype}")
+    wanted = lengths_of(num_tokens, num, most)
     low, high = int(wanted.min()), int(wanted.max())
     if not 1 <= low <= high <= most:
         raise LengthError(f"{high if high > most else low} tokens asked, this generator's strings have 1 to {most}")
-    return wanted.long().expand(num)
+    return wanted
 
 
 def _one_each(own: Own | Sequence[Own], num_codebooks: int, name: str) -> Sequence[Own]:

@@ -4,12 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import Any, Generic, TypeVar
 
-import torch
 from pydantic import BaseModel, ConfigDict, field_validator
 from torch import Tensor
 
-from vtok.errors import ConfigError, LengthError, UnsupportedError, VtokError, WeightsError
-from vtok.generate.autoregressive import Lengths
+from vtok.errors import ConfigError, UnsupportedError, VtokError, WeightsError
+from vtok.generate.lengths import Lengths, lengths_of
 from vtok.models.conditions import Given
 from vtok.tokenizers.base import Tokenizer, Tokens
 from vtok.tokenizers.pretrained import Pretrained
@@ -110,11 +109,11 @@ class Generator(Pretrained, ABC, Generic[Own]):
             UnsupportedError: a condition that the generator does not know, guidance where it knows no "no condition", or a prefix where
                 strings do not grow from their beginning.
         """
-        if num < 1:
-            raise ConfigError(f"{num} strings asked; ask for one or more")
         if seed < 0:
             raise ConfigError(f"a seed is 0 or more, got {seed}")
-        lengths = self._lengths(num_tokens, num)
+        lengths = lengths_of(num_tokens, num, self.spec.max_tokens)
+        for length in lengths.unique().tolist():
+            self.spec.check_length(length)
         ids = self.draw(num, condition, lengths, seed, self.Options() if options is None else options, prefix)
         return Tokens(ids, lengths.to(ids.device), self.spec)
 
@@ -156,11 +155,3 @@ class Generator(Pretrained, ABC, Generic[Own]):
         """Raise `UnsupportedError` where something is to be changed that the family does not have."""
         if unknown := sorted(set(changes) - set(known)):
             raise UnsupportedError(f"the family {self.family} has no {unknown[0].replace('_', '-')}; it has: {', '.join(known)}")
-
-    def _lengths(self, num_tokens: Lengths | None, num: int) -> Tensor:
-        wanted = torch.as_tensor(self.spec.max_tokens if num_tokens is None else num_tokens, device="cpu")
-        if wanted.ndim > 1 or wanted.numel() not in (1, num) or wanted.dtype.is_floating_point:
-            raise LengthError(f"lengths are one whole number, or one for each of {num} strings; got {tuple(wanted.shape)} {wanted.dtype}")
-        for length in wanted.unique().tolist():
-            self.spec.check_length(length)
-        return wanted.long().expand(num)

@@ -11,8 +11,6 @@ from vtok.train.config import load_config
 from vtok.train.engine.shards import check_shards
 from vtok.train.loop import build, run
 
-pytest_plugins = ("tests.generate.conftest",)
-
 
 @pytest.fixture
 def sets(strings):
