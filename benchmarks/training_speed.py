@@ -47,7 +47,7 @@ class BareLoop:
         self.objective = cast(GradientObjective, build(config, TABLE))
         self.objective.begin(Tokenizer.from_pretrained(start), config.seed)
         cast(nn.Module, self.objective).to(device)
-        self.unused_average = copy.deepcopy(self.objective.tokenizer).requires_grad_(False)
+        self.unused_average = copy.deepcopy(self.objective.model).requires_grad_(False)
         self.optimizers = [
             torch.optim.AdamW(
                 group.parameters,

@@ -81,7 +81,7 @@ def trained(kind, steps=60):
         total.backward()
         optimizer.step()
         losses.append(float(total.detach()))
-    return objective.tokenizer.eval(), strings, losses
+    return objective.model.eval(), strings, losses
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ def test_checkpointing_changes_no_gradient(kind):
     found = []
     for again in (False, True):
         objective, strings = begun(kind)
-        objective.tokenizer.set_gradient_checkpointing(again)
+        objective.model.set_gradient_checkpointing(again)
         torch.stack(list(objective.losses(batch_of(strings))["network"].values())).sum().backward()
         found.append([parameter.grad for parameter in objective.parameters() if parameter.grad is not None])
     for first, second in zip(*found, strict=True):

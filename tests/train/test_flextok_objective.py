@@ -69,7 +69,7 @@ def awake(objective: FlextokObjective) -> FlextokObjective:
     """With all that a start leaves at 0 drawn at random."""
     generator = torch.Generator().manual_seed(1)
     beside = [] if objective.representation is None else [*objective.representation.parameters()]
-    for parameter in [*objective.tokenizer.parameters(), *beside]:
+    for parameter in [*objective.model.parameters(), *beside]:
         if parameter.requires_grad:
             parameter.normal_(0, 0.3 if parameter.ndim < 2 else parameter[0].numel() ** -0.5, generator=generator)
     return objective
@@ -91,7 +91,7 @@ def stepped(objective: FlextokObjective, steps: int, *, batch: Batch | None = No
     stepper, told = a_stepper(objective, steps, **train), []
     for step in range(steps):
         told.append(stepper.step(step, [a_batch(step) if batch is None else replace(batch, step=step)])[1])
-        objective.after_step(step, objective.tokenizer)
+        objective.after_step(step, objective.model)
     return told
 
 
@@ -100,7 +100,7 @@ def stepped(objective: FlextokObjective, steps: int, *, batch: Batch | None = No
 
 def one_by_one(objective: FlextokObjective, batch: Batch, maps: Tensor, layer: int = 0) -> tuple[Tensor, Tensor]:
     """The mean error of the velocity of each sample, and the patches after a layer, by networks that see a sample at a time."""
-    model = objective.tokenizer
+    model = objective.model
     (lengths,) = objective.lengths(batch, model.spec)
     noise, times, dropped = objective._draws(batch, maps)
     errors, features = [], []
@@ -170,7 +170,7 @@ def test_losses_of_a_batch_are_the_mean_of_those_of_its_halves() -> None:
 def test_gradients_reach_all_that_is_trained_and_nothing_else(changes: dict[str, Any]) -> None:
     objective = awake(begun(**changes, null_share=0.3))
     reached = {name for name, gradient in gradients(objective, a_batch(num=8)).items() if gradient.any()}
-    trained = {f"tokenizer.{name}" for name, _ in objective.tokenizer.named_parameters() if not name.startswith(FROZEN)}
+    trained = {f"model.{name}" for name, _ in objective.model.named_parameters() if not name.startswith(FROZEN)}
     assert reached == trained == {name for name, parameter in objective.named_parameters() if parameter.requires_grad}
 
 
@@ -187,7 +187,7 @@ def test_every_parameter_has_a_gradient_whatever_was_drawn(prefix: Any, share: f
 def test_steps_move_all_that_is_trained_and_nothing_else(changes: dict[str, Any]) -> None:
     """The first steps of a fresh model reach no further than what begins at 0."""
     objective = begun(**changes, null_share=0.3)
-    model = objective.tokenizer
+    model = objective.model
     before = {name: value.clone() for name, value in model.state_dict().items()}
     stepped(objective, 6)
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
@@ -208,8 +208,8 @@ def test_blocks_computed_again_give_the_same_gradients() -> None:
     found = []
     for again in (False, True):
         objective = awake(begun())
-        objective.tokenizer.set_gradient_checkpointing(again)
-        assert objective.tokenizer.encoder.checkpointing == objective.tokenizer.decoder.trunk.checkpointing == again
+        objective.model.set_gradient_checkpointing(again)
+        assert objective.model.encoder.checkpointing == objective.model.decoder.trunk.checkpointing == again
         found.append(gradients(objective, a_batch()))
     torch.testing.assert_close(found[1], found[0])
 
@@ -225,13 +225,13 @@ def test_a_compiled_step_is_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tables_and_what_has_one_axis_and_embeddings_of_patches_are_not_decayed() -> None:
     objective = begun()
     (optimizer,) = a_stepper(objective, 1).optimizers
-    names = {id(parameter): name for name, parameter in objective.tokenizer.named_parameters()}
+    names = {id(parameter): name for name, parameter in objective.model.named_parameters()}
     decayed = {names[id(parameter)] for part in optimizer.param_groups if part["weight_decay"] for parameter in part["params"]}
     plain = {names[id(parameter)] for part in optimizer.param_groups if not part["weight_decay"] for parameter in part["params"]}
     assert decayed | plain == set(names.values())
     tables = {"encoder.registers", "decoder.register_positions"}
     tables |= {"encoder.patch_embed.weight", "decoder.patch_embed.weight"}
-    assert tables | {names[id(parameter)] for parameter in objective.tokenizer.parameters() if parameter.ndim < 2} <= plain
+    assert tables | {names[id(parameter)] for parameter in objective.model.parameters() if parameter.ndim < 2} <= plain
     assert {name for name in names.values() if name.endswith("weight") and ("blocks." in name or "head." in name)} <= decayed
 
 
@@ -285,20 +285,20 @@ def test_lengths_are_powers_of_two_and_all_unless_a_rule_says_otherwise() -> Non
     ]
     for changes, expected in settings:
         objective = begun(**changes)
-        lengths = [own for step in range(20) for own in objective.lengths(a_batch(step), objective.tokenizer.spec)]
+        lengths = [own for step in range(20) for own in objective.lengths(a_batch(step), objective.model.spec)]
         assert set(torch.cat(lengths).tolist()) == expected
     both = begun(prefix={"rule": "pair", "of": {"rule": "list", "lengths": [2]}})
-    assert [own.tolist() for own in both.lengths(a_batch(), both.tokenizer.spec)] == [[6] * 4, [2] * 4]
+    assert [own.tolist() for own in both.lengths(a_batch(), both.model.spec)] == [[6] * 4, [2] * 4]
 
 
 def test_no_token_beyond_a_length_is_trained() -> None:
     objective = awake(begun(prefix={"rule": "list", "lengths": [2]}, null_share=0.0))
     seen: list[Tensor] = []
-    objective.tokenizer.encoder.register_forward_hook(lambda _, __, out: seen.append(out.retain_grad() or out))
+    objective.model.encoder.register_forward_hook(lambda _, __, out: seen.append(out.retain_grad() or out))
     found = gradients(objective, a_batch())
     assert seen[0].grad is not None
     assert seen[0].grad.any(2).any(0).tolist() == [True, True] + [False] * 4
-    assert found["tokenizer.encoder.registers"].any(1).tolist() == [True, True] + [False] * 4
+    assert found["model.encoder.registers"].any(1).tolist() == [True, True] + [False] * 4
 
 
 # --- alignment with a vision transformer
@@ -331,9 +331,9 @@ def test_alignment_trains_its_head_and_what_lies_below_the_layer(aligned: Flexto
     assert {name for name in reached if name.startswith("representation.")} == {
         f"representation.head.layers.{layer}.{end}" for layer in (0, 2, 4) for end in ("weight", "bias")
     }
-    assert any(name.startswith("tokenizer.encoder.blocks.") for name in reached)
-    assert any(name.startswith("tokenizer.decoder.trunk.blocks.0.") for name in reached)
-    assert not any(name.startswith(("tokenizer.decoder.trunk.blocks.1.", "tokenizer.decoder.head.")) for name in reached)
+    assert any(name.startswith("model.encoder.blocks.") for name in reached)
+    assert any(name.startswith("model.decoder.trunk.blocks.0.") for name in reached)
+    assert not any(name.startswith(("model.decoder.trunk.blocks.1.", "model.decoder.head.")) for name in reached)
 
 
 def test_the_head_is_trained_with_the_network_and_the_teacher_neither_trained_nor_kept(aligned: FlextokObjective) -> None:
@@ -347,7 +347,7 @@ def test_the_head_is_trained_with_the_network_and_the_teacher_neither_trained_no
     moved = [not torch.equal(*pair) for pair in zip((*head, *teacher.parameters()), before, strict=True)]
     assert moved == [True] * len(head) + [False] * (len(moved) - len(head))
     assert {name.split(".")[1] for name in aligned.state_dict() if name.startswith("representation.")} == {"head"}
-    assert not any("representation" in name for name in aligned.tokenizer.state_dict())
+    assert not any("representation" in name for name in aligned.model.state_dict())
 
 
 @torch.no_grad()
@@ -393,12 +393,12 @@ def test_a_few_steps_align_a_batch(aligned: FlextokObjective) -> None:
 @torch.no_grad()
 def test_latents_that_come_with_the_batch_are_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     objective, batch = awake(begun(**ON_LATENTS)), a_batch()
-    assert objective.tokenizer.autoencoder is not None
-    latents = objective.tokenizer.autoencoder.encode(batch.images)
+    assert objective.model.autoencoder is not None
+    latents = objective.model.autoencoder.encode(batch.images)
     errors, _ = one_by_one(objective, batch, latents)
     expected = figures(objective, batch)
     assert expected == pytest.approx({"network/flow": float(errors.mean())})
-    monkeypatch.setattr(objective.tokenizer.autoencoder, "encode", None)
+    monkeypatch.setattr(objective.model.autoencoder, "encode", None)
     assert figures(objective, replace(batch, latents=latents.double())) == pytest.approx(expected)
     assert figures(objective, replace(batch, latents=latents + 1)) != pytest.approx(expected)
 
@@ -406,8 +406,8 @@ def test_latents_that_come_with_the_batch_are_not_made_again(monkeypatch: pytest
 def test_the_autoencoder_is_the_one_named_and_its_digest_known() -> None:
     objective = begun(**ON_LATENTS)
     _, named = named_autoencoder("taef2")
-    assert objective.tokenizer.autoencoder is not None
-    assert all(torch.equal(value, named.state_dict()[name]) for name, value in objective.tokenizer.autoencoder.state_dict().items())
+    assert objective.model.autoencoder is not None
+    assert all(torch.equal(value, named.state_dict()[name]) for name, value in objective.model.autoencoder.state_dict().items())
     assert len(objective.latents_digest()) == 64
     assert begun().latents_digest() == ""
 
@@ -487,7 +487,7 @@ def test_two_processes_agree_with_one(tmp_path: Path) -> None:
 
 
 def test_a_start_is_the_same_for_the_same_seed() -> None:
-    first, again, other = (begun(seed=seed).tokenizer.state_dict() for seed in (0, 0, 1))
+    first, again, other = (begun(seed=seed).model.state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(value, again[name]) for name, value in first.items())
     assert not torch.equal(first["encoder.registers"], other["encoder.registers"])
 
@@ -503,7 +503,7 @@ def test_a_model_is_trained_on_with_its_own_sizes_and_weights(tmp_path: Path) ->
     assert model.config == start.config
     assert all(torch.equal(value, start.state_dict()[name]) for name, value in model.state_dict().items())
     objective.begin(model, seed=0)
-    assert {name.split(".")[0] for name in objective.state_dict()} == {"tokenizer"}
+    assert {name.split(".")[0] for name in objective.state_dict()} == {"model"}
 
 
 # --- what is refused

@@ -105,14 +105,14 @@ def figures(objective: NestedObjective, batch: Batch) -> dict[str, float]:
 
 def lengths_decoded(objective: NestedObjective, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     seen: list[Tensor] = []
-    decode = objective.tokenizer.decode_map
+    decode = objective.model.decode_map
 
     def noting(vectors: Tensor, lengths: Tensor, rows: int, cols: int) -> Any:
         seen.append(lengths)
         return decode(vectors, lengths, rows, cols)
 
     with monkeypatch.context() as patch:
-        patch.setattr(objective.tokenizer, "decode_map", noting)
+        patch.setattr(objective.model, "decode_map", noting)
         objective.losses(batch)
     return seen
 
@@ -123,30 +123,30 @@ def lengths_decoded(objective: NestedObjective, batch: Batch, monkeypatch: pytes
 def test_gradients_reach_all_that_is_trained_and_nothing_else(on_taef2: str) -> None:
     objective = begun(start=on_taef2, prefix={"rule": "pair", "of": "uniform"})
     total(objective, a_batch(num=8)).backward()
-    names = {name for name, parameter in objective.tokenizer.named_parameters() if parameter.grad is not None and parameter.grad.any()}
-    expected = {name for name, _ in objective.tokenizer.named_parameters() if not name.startswith(("autoencoder.encoder.", "linear."))}
+    names = {name for name, parameter in objective.model.named_parameters() if parameter.grad is not None and parameter.grad.any()}
+    expected = {name for name, _ in objective.model.named_parameters() if not name.startswith(("autoencoder.encoder.", "linear."))}
     blind = {name for name in expected if name.startswith("encoder.transformer.blocks.1.conv")}  # only patches hear of it
     assert names == expected - blind
-    assert all(bool(parameter.grad.isfinite().all()) for parameter in objective.tokenizer.parameters() if parameter.grad is not None)
+    assert all(bool(parameter.grad.isfinite().all()) for parameter in objective.model.parameters() if parameter.grad is not None)
 
 
 def test_the_groups_are_the_networks_the_autoencoders_decoder_and_the_codes(on_taef2: str) -> None:
     objective = begun(start=on_taef2)
-    names = {id(parameter): name for name, parameter in objective.tokenizer.named_parameters()}
+    names = {id(parameter): name for name, parameter in objective.model.named_parameters()}
     members = {group.name: {names[id(parameter)].split(".")[0] for parameter in group.parameters} for group in objective.groups}
     assert members == {
         "network": {"encoder", "decoder", "fill"},
         "autoencoder_decoder": {"autoencoder"},
         "codes": {"quantizer"},
     }
-    trained = {name for name, parameter in objective.tokenizer.named_parameters() if parameter.requires_grad}
+    trained = {name for name, parameter in objective.model.named_parameters() if parameter.requires_grad}
     assert trained == {name for name in names.values() if not name.startswith(("autoencoder.encoder.", "linear."))}
 
 
 def test_a_prefix_trains_the_encoder_for_what_its_tokens_speak_of_alone(on_pixels: str) -> None:
     objective = begun(start=on_pixels, prefix={"rule": "list", "lengths": [3]})
     total(objective, a_batch()).backward()
-    tokenizer = objective.tokenizer
+    tokenizer = objective.model
     assert tokenizer.encoder.head.grad is not None
     covered = tokenizer.covered(torch.tensor([3]))[0]
     assert torch.equal(tokenizer.encoder.head.grad.any(2).flatten()[: len(covered)], covered)
@@ -170,7 +170,7 @@ def test_losses_are_finite_float32_scalars(start: str, precision: torch.dtype, r
 def test_losses_of_a_batch_are_the_mean_of_those_of_its_halves(quantizer: str) -> None:
     adversary = ADVERSARY | {"first_step": 0, "warmup_steps": 0}
     objective = begun(**RANDOM, quantizer=QUANTIZERS[quantizer], spread=1.0, adversary=adversary)
-    nn.init.normal_(objective.tokenizer.decoder.head.weight, std=0.1)
+    nn.init.normal_(objective.model.decoder.head.weight, std=0.1)
     whole = figures(objective, a_batch(num=6))
     first, second = (figures(objective, part) for part in halves(a_batch(num=6)))
     assert {name: (first[name] + second[name]) / 2 for name in whole} == pytest.approx(whole, rel=1e-5)
@@ -180,7 +180,7 @@ def test_an_objective_without_a_linear_part_uses_all_that_it_trains() -> None:
     """But for the last convolution of the encoder, whose output nothing reads."""
     objective = begun(**RANDOM, quantizer=QUANTIZERS["levels"])
     total(objective, a_batch()).backward()
-    idle = {name for name, parameter in objective.tokenizer.named_parameters() if parameter.requires_grad and parameter.grad is None}
+    idle = {name for name, parameter in objective.model.named_parameters() if parameter.requires_grad and parameter.grad is None}
     assert {name.rsplit(".", 2)[1] for name in idle} <= {"conv", "conv_norm"}
     assert all(name.startswith("encoder.transformer.blocks.1.") for name in idle)
 
@@ -189,18 +189,18 @@ def test_blocks_computed_again_give_the_same_gradients(on_pixels: str) -> None:
     found = []
     for again in (False, True):
         objective = begun(start=on_pixels)
-        objective.tokenizer.set_gradient_checkpointing(again)
+        objective.model.set_gradient_checkpointing(again)
         total(objective, a_batch()).backward()
-        found.append({name: parameter.grad for name, parameter in objective.tokenizer.named_parameters()})
+        found.append({name: parameter.grad for name, parameter in objective.model.named_parameters()})
     torch.testing.assert_close(found[1], found[0])
 
 
 def test_latents_that_come_with_the_batch_are_not_made_again(on_taef2: str, monkeypatch: pytest.MonkeyPatch) -> None:
     objective = begun(start=on_taef2)
     batch = a_batch()
-    latents = objective.tokenizer.autoencoder.encode(batch.images)
+    latents = objective.model.autoencoder.encode(batch.images)
     expected = figures(objective, batch)
-    monkeypatch.setattr(objective.tokenizer.autoencoder, "encode", None)
+    monkeypatch.setattr(objective.model.autoencoder, "encode", None)
     assert figures(objective, replace(batch, latents=latents)) == pytest.approx(expected)
     assert figures(objective, replace(batch, latents=latents + 1)) != pytest.approx(expected)
 
@@ -291,7 +291,7 @@ def test_alignment_is_nothing_between_equal_lengths(on_pixels: str) -> None:
 def test_alignment_does_not_pull_at_the_full_string(on_pixels: str) -> None:
     objective = begun(start=on_pixels, prefix={"rule": "pair", "of": {"rule": "list", "lengths": [2]}})
     objective.losses(a_batch())["network"]["alignment"].backward()
-    codes = objective.tokenizer.quantizer.codes
+    codes = objective.model.quantizer.codes
     assert isinstance(codes, nn.Parameter)
     assert codes.grad is not None
     assert codes.grad.any(0).tolist() == [True, True] + [False] * 11  # a column for each component of a token, tokens in order
@@ -345,7 +345,7 @@ def trained(objective: NestedObjective, steps: int, seen: Callable[[int], Batch]
         objective.vq._coded.clear()
     for step in range(steps):
         stepper.step(step, [seen(step)])
-        objective.after_step(step, objective.tokenizer)
+        objective.after_step(step, objective.model)
     with torch.no_grad():
         return [before, float(total(objective, watched))]
 
@@ -365,7 +365,7 @@ def test_training_improves_on_the_linear_start() -> None:
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
 def test_a_random_start_trains_with_any_quantizer(quantizer: str) -> None:
     objective = begun(**RANDOM, quantizer=QUANTIZERS[quantizer])
-    assert objective.tokenizer.linear is None
+    assert objective.model.linear is None
     before, after = trained(objective, 20)
     assert after < 0.9 * before
 
@@ -374,7 +374,7 @@ def test_a_random_start_is_the_same_for_the_same_seed() -> None:
     made = []
     for global_seed in (1, 2):
         torch.manual_seed(global_seed)
-        made.append(begun(**RANDOM, quantizer=VQ).tokenizer.state_dict())
+        made.append(begun(**RANDOM, quantizer=VQ).model.state_dict())
     assert all(torch.equal(value, made[1][name]) for name, value in made[0].items())
 
 
@@ -391,7 +391,7 @@ def test_the_losses_of_the_codes_come_with_their_weights(learning: str, names: s
 
 @pytest.mark.parametrize("quantizer", ["one table", "a table for each token", "on the sphere"])
 def test_the_first_codes_are_where_latents_are(quantizer: str) -> None:
-    tokenizer = begun(**RANDOM, quantizer=QUANTIZERS[quantizer]).tokenizer.eval()
+    tokenizer = begun(**RANDOM, quantizer=QUANTIZERS[quantizer]).model.eval()
     ids = torch.cat([tokenizer.encode_grid(a_batch(step).images).ids for step in range(20)])
     assert len(ids.unique()) >= 12  # of 16
 
@@ -409,14 +409,14 @@ def test_fewer_latents_than_codes_are_one_line() -> None:
 
 
 def test_tables_of_a_nested_start_are_fitted_anew_where_asked(on_pixels: str) -> None:
-    kept, anew = (begun(start=on_pixels, refit_below=share).tokenizer.quantizer.get_parameter("codes") for share in (0.0, 1.0))
+    kept, anew = (begun(start=on_pixels, refit_below=share).model.quantizer.get_parameter("codes") for share in (0.0, 1.0))
     assert torch.equal(kept, NestedTokenizer.from_pretrained(on_pixels).quantizer.get_parameter("codes"))
     assert not torch.equal(anew, kept)
 
 
 def dead(objective: NestedObjective) -> VectorQuantizer:
     """Put half of the codes where nothing reaches them, and have them known as dead."""
-    quantizer = objective.tokenizer.quantizer
+    quantizer = objective.model.quantizer
     assert isinstance(quantizer, VectorQuantizer)
     (learning,) = objective.vq.learning
     assert isinstance(learning, CodebookTraining)
@@ -431,7 +431,7 @@ def dead(objective: NestedObjective) -> VectorQuantizer:
 def test_dead_codes_come_back_to_where_latents_are(learning: str) -> None:
     objective = begun(**RANDOM, quantizer=VQ, vq={"learning": learning})
     quantizer = dead(objective)
-    average = begun(**RANDOM, quantizer=VQ).tokenizer
+    average = begun(**RANDOM, quantizer=VQ).model
     averaged = average.quantizer
     assert isinstance(averaged, VectorQuantizer)
     objective.losses(a_batch())
@@ -449,7 +449,7 @@ def test_codes_are_revived_alike_however_the_batch_is_split() -> None:
         quantizer = dead(objective)
         for part in split(a_batch()):
             objective.losses(part)
-        objective.after_step(0, objective.tokenizer)
+        objective.after_step(0, objective.model)
         found.append(quantizer.codes.detach().clone())
     torch.testing.assert_close(found[1], found[0])
 
@@ -458,7 +458,7 @@ def test_what_a_step_coded_is_forgotten_after_it() -> None:
     objective = begun(**RANDOM, quantizer=VQ)
     for step in range(3):
         objective.losses(a_batch(step))
-        objective.after_step(step, objective.tokenizer)
+        objective.after_step(step, objective.model)
         assert objective.vq._coded == []
 
 
@@ -498,7 +498,7 @@ def test_the_discriminator_stands_still_before_its_first_step(on_pixels: str) ->
 def test_what_the_adversary_dislikes_reaches_the_encoder_and_the_decoder(on_pixels: str) -> None:
     objective = begun(start=on_pixels, adversary=ADVERSARY)
     objective.losses(a_batch(6))["network"]["adversarial"].backward()
-    for parameter in (objective.tokenizer.encoder.head, objective.tokenizer.decoder.head.weight):
+    for parameter in (objective.model.encoder.head, objective.model.decoder.head.weight):
         assert parameter.grad is not None
         assert bool(parameter.grad.any())
 
@@ -515,7 +515,7 @@ def test_what_the_discriminator_saw_moves_its_running_means_after_a_step(quantiz
     objective = begun(**RANDOM, quantizer=QUANTIZERS[quantizer], adversary=adversary)
     assert set(objective.losses(a_batch())["discriminator"]) == {"real_or_not", "lecam"}
     assert not objective.state_dict()["adversary.lecam.real"]
-    objective.after_step(0, objective.tokenizer)
+    objective.after_step(0, objective.model)
     assert objective.state_dict()["adversary.lecam.real"]
 
 
@@ -535,21 +535,21 @@ def test_a_fitted_linear_coder_is_the_start() -> None:
 
 def test_a_folder_of_a_linear_model_is_the_start(tmp_path: Path) -> None:
     LinearTokenizer.tiny().save_pretrained(tmp_path / "linear")
-    tokenizer = begun(start=str(tmp_path / "linear")).tokenizer.eval()
+    tokenizer = begun(start=str(tmp_path / "linear")).model.eval()
     images = a_batch().images
     assert torch.equal(tokenizer.encode_grid(images).ids, LinearTokenizer.tiny().encode_grid(images).ids)
     assert tokenizer.config.patch_size == 4
 
 
 def test_a_folder_of_a_nested_model_is_trained_on(on_taef2: str) -> None:
-    tokenizer = begun(start=on_taef2).tokenizer
+    tokenizer = begun(start=on_taef2).model
     expected = Tokenizer.from_pretrained(on_taef2)
     assert tokenizer.config == expected.config
     assert all(torch.equal(value, expected.state_dict()[name]) for name, value in tokenizer.state_dict().items())
 
 
 def test_a_start_is_no_part_of_what_is_kept_in_checkpoints(on_pixels: str) -> None:
-    assert {name.split(".")[0] for name in begun(start=on_pixels).state_dict()} == {"tokenizer"}
+    assert {name.split(".")[0] for name in begun(start=on_pixels).state_dict()} == {"model"}
 
 
 def nothing(folder: Path) -> None:

@@ -43,7 +43,7 @@ def test_it_learns(kind: str, start: str) -> None:
 @every_kind
 def test_losses_have_the_quantizers_names_and_all_are_finite(kind: str) -> None:
     objective = begun(**settings(kind, start="linear"))
-    quantizer: Quantizer = objective.tokenizer.quantizer
+    quantizer: Quantizer = objective.model.quantizer
     found = {name.removeprefix("network/"): value for name, value in figures(objective, a_batch()).items()}
     assert set(found) - {"l2", "alignment"} <= set(quantizer.loss_weights)
     assert all(torch.tensor(value).isfinite() for value in found.values())
@@ -52,7 +52,7 @@ def test_losses_have_the_quantizers_names_and_all_are_finite(kind: str) -> None:
 @torch.no_grad()
 def test_a_linear_start_gives_the_quantizer_the_components_in_their_order_and_each_about_1() -> None:
     objective = begun(**settings("fsq", start="linear"))
-    model = objective.tokenizer
+    model = objective.model
     assert bool((model.component_scales.diff() <= 0).all())
     assert isinstance(objective.config.quantizer, FsqConfig)
     latents = latents_of_tiles(model, open_pictures(SYNTHETIC, 0), 300)
@@ -63,7 +63,7 @@ def test_a_linear_start_gives_the_quantizer_the_components_in_their_order_and_ea
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["vq", "a table each", "residual", "factorized, mixed"])
 def test_a_linear_start_with_first_codes_can_already_tell_pictures_apart(kind: str) -> None:
-    model = begun(**settings(kind, start="linear")).tokenizer.eval()
+    model = begun(**settings(kind, start="linear")).model.eval()
     latents = model.in_units(latents_of_tiles(model, open_pictures(SYNTHETIC, 0), 1))  # of the picture that the codes were found on
     left = latents - model.quantizer(latents).vectors
     assert float(left.square().sum()) < 0.75 * float((latents - latents.mean(0)).square().sum())

@@ -64,7 +64,7 @@ def table_losses(z: Tensor, codes: Tensor) -> dict[str, Tensor]:
 @torch.no_grad()
 def test_llamagens_losses_are_those_of_pictures_of_the_table_and_of_the_game() -> None:
     objective, batch = begun("llamagen_vq"), a_batch(1)
-    model, found = objective.tokenizer, objective.losses(batch)
+    model, found = objective.model, objective.losses(batch)
     latents = model.latents(batch.images)
     own = table_losses(latents, model.quantizer.codes)
     pictures = model.decode_map(model.quantize(latents).vectors.mT.unflatten(2, (4, 4)))
@@ -84,7 +84,7 @@ def test_llamagens_losses_are_those_of_pictures_of_the_table_and_of_the_game() -
 @torch.no_grad()
 def test_fqgans_losses_are_sums_over_branches_and_what_keeps_and_draws_them() -> None:
     objective, batch = begun("fqgan"), a_batch(1)
-    model, found = objective.tokenizer, objective.losses(batch)["network"]
+    model, found = objective.model, objective.losses(batch)["network"]
     latents = model.latents(batch.images)
     parts = [table_losses(z, part.codes) for z, part in zip(latents.split(4, -1), model.quantizer.parts, strict=True)]
     for name, weight in (("commitment", 0.25), ("codebook", 1.0), ("entropy", 0.03)):
@@ -121,7 +121,7 @@ def test_a_few_steps_lower_what_pictures_miss(case: str) -> None:
         before = figures(objective, batch)
     for step in range(30):
         stepper.step(step, [batch])
-        objective.after_step(step, objective.tokenizer)
+        objective.after_step(step, objective.model)
     with torch.no_grad():
         after = figures(objective, batch)
     assert after["network/l2"] < 0.7 * before["network/l2"]
@@ -130,7 +130,7 @@ def test_a_few_steps_lower_what_pictures_miss(case: str) -> None:
 
 def test_heads_are_trained_and_saved_with_the_run_and_not_with_the_tokenizer() -> None:
     objective = begun("fqgan")
-    assert not any("head" in name and "branches" not in name for name in objective.tokenizer.state_dict())
+    assert not any("head" in name and "branches" not in name for name in objective.model.state_dict())
     beside = {name for name in objective.state_dict() if name.startswith("representation.")}
     assert beside
     assert all(".head." in name for name in beside)  # what it is drawn to is frozen and not saved
@@ -182,7 +182,7 @@ def test_a_compiled_step_is_the_step(case: str, monkeypatch: pytest.MonkeyPatch)
         told = []
         for step in range(2):
             told.append(stepper.step(step, [a_batch(step)]))
-            objective.after_step(step, objective.tokenizer)
+            objective.after_step(step, objective.model)
         found.append(told)
     for (names_of_plain, plain), (names_of_compiled, other) in zip(*found, strict=True):
         assert names_of_plain == names_of_compiled

@@ -28,7 +28,7 @@ def upstream_names(model: Pretrained) -> dict[int, str]:
 
 
 def decayed_and_not(objective: Any) -> tuple[set[str], set[str]]:
-    by_identity = upstream_names(objective.tokenizer)
+    by_identity = upstream_names(objective.model)
     (optimizer,) = Stepper(objective, TrainConfig(steps=1), Accelerator(cpu=True)).optimizers
     decayed: set[str] = set()
     plain: set[str] = set()
@@ -52,7 +52,7 @@ def test_what_is_decayed_in_the_second_stage_is_as_published(embeddings: bool) -
     assert decayed == set(lists["decayed"]) | moved
     assert plain == set(lists["not_decayed"]) - moved
     trained = {id(parameter) for parameter in objective.groups[0].parameters}
-    assert {name for identity, name in upstream_names(objective.tokenizer).items() if identity not in trained} == set(lists["frozen"])
+    assert {name for identity, name in upstream_names(objective.model).items() if identity not in trained} == set(lists["frozen"])
 
 
 @every_case

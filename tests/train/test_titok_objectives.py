@@ -49,7 +49,7 @@ def a_stepper(objective: Any, steps: int, **train: Any) -> Stepper:
 
 def decoded(objective: Any, batch: Any, vectors: Tensor, lengths: Tensor) -> Tensor:
     options = objective.options(batch) if hasattr(objective, "options") else DecodeOptions()
-    pictures: Tensor = objective.tokenizer.reconstruct(vectors, lengths, options).pictures
+    pictures: Tensor = objective.model.reconstruct(vectors, lengths, options).pictures
     return pictures
 
 
@@ -74,7 +74,7 @@ def quantizer_losses(model: Any, images: Tensor, *, spherical: bool) -> tuple[Te
 def test_the_first_stage_costs_cross_entropy_and_the_quantizers_losses_over_all_tokens(case: str) -> None:
     objective, batch = begun(case), a_batch(1)
     found = objective.losses(batch)
-    model, proxy = objective.tokenizer, objective.proxy.network
+    model, proxy = objective.model, objective.proxy.network
     vectors, expected = quantizer_losses(model, batch.images, spherical=True)
     (lengths,) = lengths_of(objective, [1])
     log_shares = model.decoder.head(model.decoder.trunk(vectors[:, : lengths[0]], torch.tensor(lengths))).log_softmax(-1)
@@ -88,7 +88,7 @@ def test_the_first_stage_costs_cross_entropy_and_the_quantizers_losses_over_all_
 @pytest.mark.parametrize("case", ["stage 2 of titok", "stage 2 of one_d_piece"])
 def test_the_second_stage_costs_what_its_pictures_miss_and_nothing_for_the_quantizer(case: str) -> None:
     objective, batch = begun(case), a_batch(1)
-    model = objective.tokenizer
+    model = objective.model
     vectors, _ = quantizer_losses(model, batch.images, spherical=True)
     (lengths,) = lengths_of(objective, [1])
     shares = model.decoder.head(model.decoder.trunk(vectors, torch.tensor(lengths))).softmax(-1)
@@ -102,7 +102,7 @@ def test_the_second_stage_costs_what_its_pictures_miss_and_nothing_for_the_quant
 def test_one_stage_costs_what_pictures_miss_and_the_quantizers_losses(case: str) -> None:
     objective, batch = begun(case), a_batch(1)
     found = objective.losses(batch)
-    vectors, expected = quantizer_losses(objective.tokenizer, batch.images, spherical=False)
+    vectors, expected = quantizer_losses(objective.model, batch.images, spherical=False)
     expected["l2"] = squared(decoded(objective, batch, vectors, torch.full((4,), TOKENS)), batch.images)
     torch.testing.assert_close(found, {"network": expected})
 
@@ -111,7 +111,7 @@ def test_one_stage_costs_what_pictures_miss_and_the_quantizers_losses(case: str)
 @pytest.mark.parametrize("case", CONTINUOUS)
 def test_a_continuous_bottleneck_costs_what_a_sample_misses_and_its_distance_from_the_unit_normal(case: str) -> None:
     objective, batch = begun(case, kl=0.1), a_batch(1)
-    mean, logvar = objective.tokenizer.encoder(batch.images).chunk(2, 2)
+    mean, logvar = objective.model.encoder(batch.images).chunk(2, 2)
     vectors = mean + (0.5 * logvar).exp() * objective._noise(batch)
     expected = {
         "l2": squared(decoded(objective, batch, vectors, torch.full((4,), TOKENS)), batch.images),
@@ -169,7 +169,7 @@ def test_losses_of_a_batch_are_the_mean_of_those_of_its_halves(case: str) -> Non
 def test_gradients_reach_all_that_is_trained_and_nothing_else(case: str) -> None:
     objective = begun(case)
     total(objective.losses(a_batch())).backward()
-    parameters = dict(objective.tokenizer.named_parameters())
+    parameters = dict(objective.model.named_parameters())
     reached = {name for name, parameter in parameters.items() if parameter.grad is not None and parameter.grad.any()}
     assert reached == {name for name in parameters if not is_frozen(case, name)}
     assert {name for name, parameter in parameters.items() if parameter.requires_grad} == reached
@@ -178,7 +178,7 @@ def test_gradients_reach_all_that_is_trained_and_nothing_else(case: str) -> None
 @every_case
 def test_steps_move_all_that_is_trained_and_nothing_else(case: str) -> None:
     objective = begun(case)
-    model = objective.tokenizer
+    model = objective.model
     before = {name: value.clone() for name, value in model.state_dict().items()}
     stepper = a_stepper(objective, 2)
     for step in range(2):
@@ -210,7 +210,7 @@ def test_a_few_steps_lower_the_losses_of_a_batch(case: str) -> None:
         before = felt()
     for step in range(30):
         stepper.step(step, [replace(batch, step=step)])
-        objective.after_step(step, objective.tokenizer)
+        objective.after_step(step, objective.model)
     with torch.no_grad():
         assert felt() < 0.8 * before
 
@@ -218,12 +218,12 @@ def test_a_few_steps_lower_the_losses_of_a_batch(case: str) -> None:
 @pytest.mark.parametrize("learning", ["gradient", "ema", "clustering"])
 def test_codes_learn_in_each_way(learning: str) -> None:
     objective = begun("titok_pixel", vq={"learning": learning})
-    before = objective.tokenizer.quantizer.codes.detach().clone()
+    before = objective.model.quantizer.codes.detach().clone()
     stepper = a_stepper(objective, 1)
     assert ("network/codebook" in figures(objective, a_batch())) == (learning != "ema")
     stepper.step(0, [a_batch()])
-    objective.after_step(0, objective.tokenizer)
-    assert not torch.equal(objective.tokenizer.quantizer.codes, before)
+    objective.after_step(0, objective.model)
+    assert not torch.equal(objective.model.quantizer.codes, before)
     assert objective.vq._coded == []
 
 
@@ -232,9 +232,9 @@ def test_blocks_computed_again_give_the_same_gradients(case: str) -> None:
     found = []
     for again in (False, True):
         objective = begun(case)
-        objective.tokenizer.set_gradient_checkpointing(again)
+        objective.model.set_gradient_checkpointing(again)
         total(objective.losses(a_batch())).backward()
-        found.append({name: parameter.grad for name, parameter in objective.tokenizer.named_parameters()})
+        found.append({name: parameter.grad for name, parameter in objective.model.named_parameters()})
     torch.testing.assert_close(found[1], found[0])
 
 
@@ -251,7 +251,7 @@ def test_a_compiled_step_is_the_step(case: str, monkeypatch: pytest.MonkeyPatch)
         told: list[tuple[tuple[str, ...], Tensor]] = []
         for step in range(3):
             told.append(stepper.step(step, [a_batch(step)]))
-            objective.after_step(step, objective.tokenizer)
+            objective.after_step(step, objective.model)
         found.append(told)
     for (names_of_plain, plain), (names_of_compiled, other) in zip(*found, strict=True):
         assert names_of_plain == names_of_compiled
@@ -283,7 +283,7 @@ def test_a_tail_is_cut_by_one_draw_a_step_from_1_to_all() -> None:
 def test_a_draw_does_not_depend_on_how_the_batch_is_split(case: str) -> None:
     for prefix in ("tail_drop", "uniform"):
         objective = begun(case, prefix=prefix)
-        spec = objective.tokenizer.spec
+        spec = objective.model.spec
         for step in range(5):
             (whole,) = objective.lengths(a_batch(step, 6), spec)
             parts = [objective.lengths(part, spec)[0] for part in halves(a_batch(step, 6))]
@@ -300,7 +300,7 @@ def test_the_tail_says_nothing_to_the_first_loss_but_costs_as_latents() -> None:
     objective = begun("stage 1 of one_d_piece", prefix={"rule": "list", "lengths": [2]})
     losses = objective.losses(a_batch())["network"]
     latents: list[Tensor] = []
-    objective.tokenizer.encoder.register_forward_hook(lambda _, __, out: latents.append(out.retain_grad() or out))
+    objective.model.encoder.register_forward_hook(lambda _, __, out: latents.append(out.retain_grad() or out))
     for name in ("proxy_codes", "commitment"):
         losses = objective.losses(a_batch())["network"]
         losses[name].backward()
@@ -349,7 +349,7 @@ def test_the_discriminator_begins_at_its_first_step(case: str) -> None:
     for step in range(4):
         before = weight.detach().clone()
         stepper.step(step, [a_batch(step)])
-        objective.after_step(step, objective.tokenizer)
+        objective.after_step(step, objective.model)
         moves.append(not torch.equal(weight, before))
     assert moves == [False, False, True, True]
     assert objective.state_dict()["adversary.lecam.real"]
@@ -359,7 +359,7 @@ def test_the_discriminator_begins_at_its_first_step(case: str) -> None:
 def test_each_side_of_the_game_reaches_its_own_parameters_alone(case: str) -> None:
     objective = begun(case, adversary=ADVERSARY | {"first_step": 0})
     losses = objective.losses(a_batch())
-    own, others = list(objective.adversary.parameters()), list(objective.tokenizer.parameters())
+    own, others = list(objective.adversary.parameters()), list(objective.model.parameters())
     losses["network"]["adversarial"].backward(retain_graph=True)
     assert all(parameter.grad is None for parameter in own)
     assert any(parameter.grad is not None for parameter in others)
@@ -373,7 +373,7 @@ def test_each_side_of_the_game_reaches_its_own_parameters_alone(case: str) -> No
 def test_the_adversarial_losses_are_the_fixed_weight_and_the_hinge() -> None:
     objective, batch = begun("titok_pixel", adversary=ADVERSARY | {"first_step": 0}), a_batch()
     found = objective.losses(batch)
-    vectors, _ = quantizer_losses(objective.tokenizer, batch.images, spherical=False)
+    vectors, _ = quantizer_losses(objective.model, batch.images, spherical=False)
     pictures = decoded(objective, batch, vectors, torch.full((4,), TOKENS))
     real, fake = (objective.adversary.discriminator(own) for own in (batch.images, pictures))
     torch.testing.assert_close(found["network"]["adversarial"], -0.1 * fake.mean())
@@ -396,7 +396,7 @@ def test_the_discriminator_judges_the_last_decode(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(objective.adversary, "losses_of_discriminator", noting)
     batch = a_batch()
     objective.losses(batch)
-    vectors, _ = quantizer_losses(objective.tokenizer, batch.images, spherical=True)
+    vectors, _ = quantizer_losses(objective.model, batch.images, spherical=True)
     torch.testing.assert_close(seen[0], decoded(objective, batch, vectors, torch.ones(4, dtype=torch.int64)))
 
 

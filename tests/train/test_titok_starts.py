@@ -60,12 +60,12 @@ def test_a_start_is_no_part_of_what_is_kept_in_checkpoints(stage1_runs: dict[str
     settings = {name: value for name, value in stage2("titok").items() if name != "random_start"}
     objective = made("titok_stage2", settings | {"start": str(stage1_runs["stage 1 of titok"])})
     objective.begin(objective.prepare(None, torch.Generator().manual_seed(0)), seed=0)
-    assert {name.split(".")[0] for name in objective.state_dict()} == {"tokenizer"}
+    assert {name.split(".")[0] for name in objective.state_dict()} == {"model"}
 
 
 @every_case
 def test_a_start_is_the_same_for_the_same_seed(case: str) -> None:
-    first, again, other = (begun(case, seed=seed).tokenizer.state_dict() for seed in (0, 0, 1))
+    first, again, other = (begun(case, seed=seed).model.state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(value, again[name]) for name, value in first.items())
     assert not torch.equal(first["encoder.latent_tokens"], other["encoder.latent_tokens"])
 

@@ -52,7 +52,7 @@ OTHER_DECODER = TRUNK | {"dim": 64}
 @pytest.fixture
 def start(tmp_path: Path) -> str:
     """A folder of a model whose scales are the same as `MODEL`'s."""
-    begun("tokenflow").tokenizer.save_pretrained(tmp_path / "start")
+    begun("tokenflow").model.save_pretrained(tmp_path / "start")
     return str(tmp_path / "start")
 
 
@@ -88,7 +88,7 @@ def loop(latents: Tensor, codes: Tensor, without: int | None = None) -> tuple[Te
 @torch.no_grad()
 def test_the_losses_are_those_of_pictures_of_scales_of_features_and_of_the_game() -> None:
     objective, batch = begun("tokenflow"), a_batch(1)
-    model, found = objective.tokenizer, objective.losses(batch)
+    model, found = objective.model, objective.losses(batch)
     vectors, error = loop(model.latents(batch.images), model.quantizer.table.codes[0])
     pictures = (model.decoder(vectors[..., SEMANTIC:].mT.unflatten(2, (GRID, GRID))) + 1) / 2
     told, wanted = model.semantic_decoder(vectors[..., :SEMANTIC]), objective.semantics.teacher.network(batch.images)
@@ -109,7 +109,7 @@ def test_the_losses_are_those_of_pictures_of_scales_of_features_and_of_the_game(
 @torch.no_grad()
 def test_a_scale_that_is_left_out_leaves_its_part_to_the_later_ones() -> None:
     objective = begun("tokenflow")
-    model = objective.tokenizer
+    model = objective.model
     latents = model.latents(a_batch(1).images)
     seen = set()
     for seed in range(20):
@@ -172,7 +172,7 @@ def steps(objective: Any, number: int, batch: Batch | None = None, *, compiled: 
     told = []
     for step in range(number):
         told.append(stepper.step(step, [batch or a_batch(step)]))
-        objective.after_step(step, objective.tokenizer)
+        objective.after_step(step, objective.model)
     return told
 
 
@@ -197,7 +197,7 @@ def tower(tmp_path: Path) -> str:
 
 def test_a_start_from_the_teacher_has_its_tower_and_learns_beside_it(tower: str) -> None:
     objective = begun("tokenflow", start="teacher", semantics={"teacher": tower, "weight": 1.0})
-    own, teacher = objective.tokenizer.semantic_encoder, objective.semantics.teacher.network.tower
+    own, teacher = objective.model.semantic_encoder, objective.semantics.teacher.network.tower
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     assert before.keys() == own.state_dict().keys()
     assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
@@ -210,9 +210,9 @@ def test_a_start_from_the_teacher_has_its_tower_and_learns_beside_it(tower: str)
 @torch.no_grad()
 def test_a_start_by_its_folder_keeps_weights_and_sizes(start: str) -> None:
     objective = begun("tokenflow", start=start, model={})
-    assert objective.tokenizer.config == TokenflowTokenizer.from_pretrained(start).config
-    other = begun("tokenflow").tokenizer.state_dict()
-    assert all(torch.equal(value, other[name]) for name, value in objective.tokenizer.state_dict().items())
+    assert objective.model.config == TokenflowTokenizer.from_pretrained(start).config
+    other = begun("tokenflow").model.state_dict()
+    assert all(torch.equal(value, other[name]) for name, value in objective.model.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_what_cannot_be_trained_is_refused_before_the_run(changes: dict[str, Any
 @pytest.mark.parametrize("decoder", [None, OTHER_DECODER])
 def test_a_decoder_is_trained_alone(start: str, decoder: dict[str, Any] | None) -> None:
     objective, batch = begun("tokenflow_decoder", start=start, decoder=decoder), a_batch()
-    model, first = objective.tokenizer, TokenflowTokenizer.from_pretrained(start)
+    model, first = objective.model, TokenflowTokenizer.from_pretrained(start)
     kept = first.state_dict()
     learns = {name for name in kept if name.startswith("decoder.") and not name.startswith("decoder.project.")}
     beginning = {name: value.clone() for name, value in model.state_dict().items()}
@@ -260,7 +260,7 @@ def test_a_decoder_is_trained_alone(start: str, decoder: dict[str, Any] | None) 
 
 
 def test_a_trained_decoder_loads_with_its_sizes(start: str, tmp_path: Path) -> None:
-    model = begun("tokenflow_decoder", start=start, decoder=OTHER_DECODER).tokenizer
+    model = begun("tokenflow_decoder", start=start, decoder=OTHER_DECODER).model
     model.save_pretrained(tmp_path / "trained")
     again, images = TokenflowTokenizer.from_pretrained(tmp_path / "trained"), a_batch().images
     assert torch.equal(again.decode(again.encode(images)), model.eval().decode(model.encode(images)))

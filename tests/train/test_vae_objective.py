@@ -47,7 +47,7 @@ def stepped(objective: Any, steps: int, **train: Any) -> Vae:
     averaged = objective.make().eval()
     for step in range(steps):
         stepper.step(step, [a_batch(step)])
-        averaged.load_state_dict(objective.tokenizer.state_dict())
+        averaged.load_state_dict(objective.model.state_dict())
         objective.after_step(step, averaged)
     return averaged
 
@@ -58,7 +58,7 @@ def stepped(objective: Any, steps: int, **train: Any) -> Vae:
 @torch.no_grad()
 def test_a_step_costs_what_a_sample_misses_and_its_distance_from_the_unit_normal() -> None:
     objective, batch = begun(kl=0.1), a_batch(1)
-    model = objective.tokenizer
+    model = objective.model
     assert isinstance(model, Vae)
     posterior = model.autoencoder.model.encode(2 * batch.images - 1).latent_dist
     sample = posterior.mean + posterior.std * objective._noise(batch).mT.unflatten(2, (8, 8))
@@ -111,12 +111,12 @@ def test_blocks_computed_again_give_the_same_gradients() -> None:
     found = []
     for again in (False, True):
         objective = begun()
-        assert isinstance(objective.tokenizer, Vae)
-        objective.tokenizer.set_gradient_checkpointing(True)
-        objective.tokenizer.set_gradient_checkpointing(again)
-        assert objective.tokenizer.autoencoder.model.is_gradient_checkpointing == again
+        assert isinstance(objective.model, Vae)
+        objective.model.set_gradient_checkpointing(True)
+        objective.model.set_gradient_checkpointing(again)
+        assert objective.model.autoencoder.model.is_gradient_checkpointing == again
         total(objective.losses(a_batch())).backward()
-        found.append({name: parameter.grad for name, parameter in objective.tokenizer.named_parameters()})
+        found.append({name: parameter.grad for name, parameter in objective.model.named_parameters()})
     torch.testing.assert_close(found[1], found[0])
 
 
@@ -156,8 +156,8 @@ def test_a_run_is_kept_with_the_factor_with_which_its_latents_deviate_by_1(tmp_p
 def test_the_network_that_is_trained_has_no_factor() -> None:
     objective = begun()
     averaged = stepped(objective, 2)
-    assert isinstance(objective.tokenizer, Vae)
-    assert objective.tokenizer.autoencoder.scale == 1
+    assert isinstance(objective.model, Vae)
+    assert objective.model.autoencoder.scale == 1
     assert averaged.autoencoder.scale == averaged.config.settings.scaling_factor != 1
 
 

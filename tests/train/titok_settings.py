@@ -102,4 +102,4 @@ def forget(objective: Any) -> None:
 
 def lengths_of(objective: Any, steps: Sequence[int], num: int = 4) -> list[list[int]]:
     """Tokens that each sample of a step is decoded from."""
-    return [objective.lengths(a_batch(step, num), objective.tokenizer.spec)[0].tolist() for step in steps]
+    return [objective.lengths(a_batch(step, num), objective.model.spec)[0].tolist() for step in steps]

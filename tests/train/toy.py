@@ -104,7 +104,7 @@ class ToyObjective(nn.Module):
 
     Config = ToyConfig
     takes_strings = False
-    tokenizer: ToyTokenizer
+    model: ToyTokenizer
     groups: tuple[Group, ...]
 
     def __init__(self, config: ToyConfig):
@@ -120,15 +120,15 @@ class ToyObjective(nn.Module):
     def begin(self, tokenizer: Tokenizer, seed: int) -> None:
         assert isinstance(tokenizer, ToyTokenizer)
         self.seed = seed
-        self.tokenizer = tokenizer.requires_grad_(True).train()
+        self.model = tokenizer.requires_grad_(True).train()
         settings = OptimizerConfig(learning_rate=self.config.learning_rate, warmup_steps=2)
-        self.groups = (Group("tokenizer", list(self.tokenizer.parameters()), settings),)
+        self.groups = (Group("tokenizer", list(self.model.parameters()), settings),)
         if self.config.critic_from >= 0:
             self.critic = nn.Linear(3, 1)
             self.groups += (Group("critic", list(self.critic.parameters()), settings, first_step=self.config.critic_from),)
 
     def losses(self, batch: Batch) -> Losses:
-        tokenizer = self.tokenizer
+        tokenizer = self.model
         sources = (generator(self.seed, batch.step, index) for index in batch.indices.tolist())
         noise = torch.stack([torch.randn(batch.images.shape[1:], generator=source) for source in sources]).to(batch.images)
         quantized = tokenizer.quantize(tokenizer.latents(cut_tiles(batch.images + 0.01 * noise, (SIDE, SIDE))))
@@ -147,7 +147,7 @@ class ToyObjective(nn.Module):
         return losses
 
     def after_step(self, step: int, ema: Tokenizer) -> None:  # noqa: ARG002 - buffers follow by themselves
-        self.tokenizer.seen += 1
+        self.model.seen += 1
         for variable, number in ((KILL_AT, signal.SIGKILL), (STOP_AT, signal.SIGTERM)):
             if step + 1 == int(os.environ.get(variable, "-1")):
                 os.kill(os.getpid(), number)

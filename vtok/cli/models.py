@@ -38,6 +38,8 @@ def _lines(row: "Weights") -> list[str]:
     name = f"{row.name}{' (default)' if row.name == DEFAULT else ''}"
     place = "in the package" if isinstance(row.source, Bundled) else f"{row.source.repo} on the hub"
     rfid = "" if row.rfid is None else f", published rFID {row.rfid:.2f}"
+    made = "" if row.tokenizer is None else f", a generator of the strings of {row.tokenizer}"
+    gfid = "" if row.gfid is None else f", published FID {row.gfid:.2f}"
     digest = "" if row.digest is None else f", code digest {row.digest[:8]}"
-    about = f"{row.note or row.official}; family {row.family}{rfid}{digest}"
+    about = f"{row.note or row.official}; family {row.family}{made}{rfid}{gfid}{digest}"
     return [name, about, f"{place}; licence of the weights: {row.licence}{f'; {row.terms}' if row.terms else ''}"]

@@ -1,5 +1,6 @@
 """The one training loop: start in closed form, then steps by gradient with checkpoints, logs and measures; a run cut off goes on."""
 
+import gc
 import importlib
 import logging
 from contextlib import ExitStack
@@ -112,6 +113,7 @@ def _train(config: RunConfig, objective: GradientObjective, folder: RunFolder, *
             last = checkpoint.read(folder.checkpoints, found) if found else None
             Training(config, objective, folder, accelerator, last).run(show_progress=show_progress)
         finally:
+            gc.collect()  # dealt-out weights hold on to the processes' connections, which must not outlive them
             accelerator.end_training()
 
 

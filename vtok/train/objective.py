@@ -63,7 +63,7 @@ class GradientObjective(Objective, Protocol):
     It is an `nn.Module` that holds all that is trained; what is frozen and not saved stays out of its `state_dict`.
     """
 
-    tokenizer: Any  # what the run is for, a tokenizer or a generator; its averaged copy is saved
+    model: Any  # what the run is for, a tokenizer or a generator; its averaged copy is saved
     groups: tuple[Group, ...]  # in the order of their updates
 
     def check(self, data: DataConfig) -> None:

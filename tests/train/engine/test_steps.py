@@ -48,7 +48,7 @@ def test_the_figures_are_the_losses_and_the_norms_of_the_groups():
 def test_the_norm_is_that_of_the_gradient_before_clipping():
     objective, other = an_objective(), an_objective()
     sum(other.losses(a_batch())["tokenizer"].values()).backward()
-    expected = torch.stack([parameter.grad.norm() for parameter in other.tokenizer.parameters()]).norm()
+    expected = torch.stack([parameter.grad.norm() for parameter in other.model.parameters()]).norm()
     _, values = a_stepper(objective).step(0, [a_batch()])
     torch.testing.assert_close(values[-1], expected.detach())
 
@@ -68,7 +68,7 @@ def test_a_group_stands_still_before_its_first_step():
     for step in range(3):
         before = state(objective)
         names, _ = stepper.step(step, [a_batch(step)])
-        assert changed(objective, before) == ({"tokenizer"} if step < 2 else {"tokenizer", "critic"})
+        assert changed(objective, before) == ({"model"} if step < 2 else {"model", "critic"})
         assert ("grad_norm/critic" in names) == (step == 2)
 
 
@@ -101,7 +101,7 @@ def test_only_matrices_decay():
 
 def test_what_a_group_leaves_out_does_not_decay_either():
     objective = an_objective()
-    encoder, decoder = objective.tokenizer.encoder, objective.tokenizer.decoder
+    encoder, decoder = objective.model.encoder, objective.model.decoder
     left_out = [encoder.weight, nn.Parameter(torch.zeros(2, 2))]  # one of its own, one of another group
     objective.groups = (replace(objective.groups[0], optimizer=OptimizerConfig(weight_decay=0.3), undecayed=left_out),)
     parts = a_stepper(objective).optimizers[0].param_groups
@@ -137,7 +137,7 @@ def test_the_step_is_compiled_when_asked_for(monkeypatch):
 
 def test_groups_that_share_a_parameter_are_refused():
     objective = an_objective()
-    objective.groups += (Group("again", [objective.tokenizer.encoder.bias], OptimizerConfig()),)
+    objective.groups += (Group("again", [objective.model.encoder.bias], OptimizerConfig()),)
     with pytest.raises(ValueError, match="tokenizer and again share"):
         a_stepper(objective)
 

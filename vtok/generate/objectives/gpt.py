@@ -48,7 +48,7 @@ class GptObjective(GeneratorObjective):
 
     Config: ClassVar[type[GptObjectiveConfig]] = GptObjectiveConfig
     config: GptObjectiveConfig
-    tokenizer: GptGenerator
+    model: GptGenerator
 
     def make(self, strings: Strings, spec: TokenSpec, condition: ClassConfig | NoConditionConfig) -> GptGenerator:
         settings = strings.settings
@@ -72,7 +72,7 @@ class GptObjective(GeneratorObjective):
         return generator
 
     def losses(self, batch: StringBatch) -> Losses:
-        logits = self.tokenizer.logits(batch.ids, self.given(batch), self.dropped(batch))
+        logits = self.model.logits(batch.ids, self.given(batch), self.dropped(batch))
         counts = torch.arange(batch.ids.shape[1], device=batch.device) < batch.lengths[:, None]  # (B, N)
         return {"network": {_name(k, logits): _mean(own, batch.ids[..., k], counts) for k, own in enumerate(logits)}}
 

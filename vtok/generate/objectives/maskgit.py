@@ -70,7 +70,7 @@ class MaskgitObjective(GeneratorObjective):
 
     Config: ClassVar[type[MaskgitObjectiveConfig]] = MaskgitObjectiveConfig
     config: MaskgitObjectiveConfig
-    tokenizer: MaskgitGenerator
+    model: MaskgitGenerator
 
     def make(self, strings: Strings, spec: TokenSpec, condition: ClassConfig | NoConditionConfig) -> MaskgitGenerator:
         settings, own = strings.settings, self.config.network
@@ -90,7 +90,7 @@ class MaskgitObjective(GeneratorObjective):
         )
 
     def losses(self, batch: StringBatch) -> Losses:
-        ids, network = batch.ids[..., 0], self.tokenizer.network
+        ids, network = batch.ids[..., 0], self.model.network
         masked = self._masks(batch)
         logits = network(torch.where(masked, network.config.ids.mask, ids), self.given(batch), dropped=self.dropped(batch))
         return {"network": {"masked_cross_entropy": masked_loss(logits, ids, masked)}}

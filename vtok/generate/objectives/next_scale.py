@@ -31,7 +31,7 @@ class NextScaleObjective(GeneratorObjective):
 
     Config: ClassVar[type[NextScaleObjectiveConfig]] = NextScaleObjectiveConfig
     config: NextScaleObjectiveConfig
-    tokenizer: NextScaleGenerator
+    model: NextScaleGenerator
 
     def make(self, strings: Strings, spec: TokenSpec, condition: ClassConfig | NoConditionConfig) -> NextScaleGenerator:
         settings = strings.settings
@@ -50,5 +50,5 @@ class NextScaleObjective(GeneratorObjective):
         )
 
     def losses(self, batch: StringBatch) -> Losses:
-        logits = self.tokenizer.network(batch.ids[..., 0], self.given(batch), dropped=self.dropped(batch))
+        logits = self.model.network(batch.ids[..., 0], self.given(batch), dropped=self.dropped(batch))
         return {"network": {"cross_entropy": cross_entropy(logits.float().transpose(1, 2), batch.ids[..., 0])}}

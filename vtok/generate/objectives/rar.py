@@ -60,7 +60,7 @@ class RarObjective(GeneratorObjective):
 
     Config: ClassVar[type[RarObjectiveConfig]] = RarObjectiveConfig
     config: RarObjectiveConfig
-    tokenizer: RarGenerator
+    model: RarGenerator
 
     def make(self, strings: Strings, spec: TokenSpec, condition: ClassConfig | NoConditionConfig) -> RarGenerator:
         settings = strings.settings
@@ -87,5 +87,5 @@ class RarObjective(GeneratorObjective):
         ids = batch.ids[..., 0]
         even = uniform(batch.indices, self.seed, batch.step, ORDERS, size=1 + ids.shape[1]).to(batch.device)
         order = orders(even, random_share(batch.step, *self.config.anneal))
-        logits = self.tokenizer.network(ids, self.given(batch), order, dropped=self.dropped(batch))
+        logits = self.model.network(ids, self.given(batch), order, dropped=self.dropped(batch))
         return {"network": {"cross_entropy": permuted_loss(logits, ids, order)}}

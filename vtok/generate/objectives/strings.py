@@ -50,7 +50,7 @@ class GeneratorObjective(nn.Module):
     takes_strings: ClassVar[bool] = True
     config: GeneratorObjectiveConfig
     groups: tuple[Group, ...]
-    tokenizer: Any  # the generator that is trained
+    model: Any  # the generator that is trained
 
     def __init__(self, config: GeneratorObjectiveConfig):
         super().__init__()
@@ -83,7 +83,7 @@ class GeneratorObjective(nn.Module):
     def begin(self, tokenizer: Generator[Any], seed: int) -> None:
         """See `GradientObjective`."""
         self.seed = seed
-        self.tokenizer = tokenizer.train().requires_grad_(True)
+        self.model = tokenizer.train().requires_grad_(True)
         self.groups = (Group("network", list(tokenizer.parameters()), self.config.optimizer),)
 
     def latents_digest(self) -> str:

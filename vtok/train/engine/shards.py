@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -39,7 +39,7 @@ def deal_out(module: nn.Module, objective: nn.Module, groups: Sequence[Group], d
         the groups with the parameters that there are now.
     """
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
-    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    mesh = DeviceMesh.from_group(cast(Any, torch.distributed.group.WORLD), device.type)
     for part in list(objective.modules()):
         if isinstance(part, nn.ModuleList):
             for block in part:

@@ -67,14 +67,14 @@ class Training:
         if config.train.shard:
             check_shards(objective, accelerator.num_processes, compiled=config.train.compile)
         _set_checkpointing(objective, config.train.gradient_checkpointing)
-        average = copy.deepcopy(objective.tokenizer).to(accelerator.device) if config.train.shard else None
+        average = copy.deepcopy(objective.model).to(accelerator.device) if config.train.shard else None
         self.stepper = Stepper(objective, config.train, accelerator)
-        self.ema = AveragedTokenizer(objective.tokenizer, config.train.ema, average)
+        self.ema = AveragedTokenizer(objective.model, config.train.ema, average)
         self.measurements = Measurements(accelerator, found.facts["rows"] if found else ())
         trackers = Trackers(accelerator, config, self.done)
         self.reports: Reports | None = None  # in the first process alone
         if accelerator.is_main_process:
-            self.reports = Reports(config, folder, trackers, objective.tokenizer)
+            self.reports = Reports(config, folder, trackers, objective.model)
         random_state.seed(config.seed + accelerator.process_index)
         if found:
             self._restore(found)
@@ -188,7 +188,7 @@ def _check_latents(objective: GradientObjective, digest: str | None, place: str)
 def _set_checkpointing(objective: GradientObjective, wanted: bool) -> None:
     if not wanted:
         return
-    switch = getattr(objective.tokenizer, "set_gradient_checkpointing", None)
+    switch = getattr(objective.model, "set_gradient_checkpointing", None)
     if switch is None:
-        raise ConfigError(f"train.gradient_checkpointing: the family {objective.tokenizer.family} cannot do it; set it to false")
+        raise ConfigError(f"train.gradient_checkpointing: the family {objective.model.family} cannot do it; set it to false")
     switch(True)

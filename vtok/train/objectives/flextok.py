@@ -64,7 +64,7 @@ class FlextokObjective(StringObjective):
 
     Config = FlextokObjectiveConfig
     config: FlextokObjectiveConfig
-    tokenizer: FlextokTokenizer
+    model: FlextokTokenizer
 
     def __init__(self, config: FlextokObjectiveConfig):
         super().__init__()
@@ -98,7 +98,7 @@ class FlextokObjective(StringObjective):
         return model
 
     def begin(self, tokenizer: Pretrained, seed: int) -> None:
-        self.tokenizer = model = cast(FlextokTokenizer, tokenizer)
+        self.model = model = cast(FlextokTokenizer, tokenizer)
         self._start = self._autoencoder = None
         beside = [] if self.representation is None else [self.representation]
         for part in beside:
@@ -107,11 +107,11 @@ class FlextokObjective(StringObjective):
         self.vq = CodebookSteps(model.quantizer, self.config.vq)
 
     def latents_digest(self) -> str:
-        autoencoder = self.tokenizer.autoencoder
+        autoencoder = self.model.autoencoder
         return "" if autoencoder is None else autoencoder_digest(autoencoder)
 
     def losses(self, batch: Batch) -> Losses:
-        model, alignment = self.tokenizer, self.representation
+        model, alignment = self.model, self.representation
         decoder: FlowDecoder = model.decoder
         maps = self._maps(batch)
         latents = model.encoder(maps)
@@ -132,13 +132,13 @@ class FlextokObjective(StringObjective):
         return {"network": losses | ({"representation": torch.stack(aligned).sum()} if aligned else {})}
 
     def after_step(self, step: int, ema: Pretrained) -> None:
-        self.vq.after_step(self.tokenizer.quantizer, cast(FlextokTokenizer, ema).quantizer, draws_at(self.seed, step, REVIVAL))
+        self.vq.after_step(self.model.quantizer, cast(FlextokTokenizer, ema).quantizer, draws_at(self.seed, step, REVIVAL))
 
     @torch.no_grad()
     def _maps(self, batch: Batch) -> Tensor:
-        if batch.latents is not None and self.tokenizer.autoencoder is not None:
+        if batch.latents is not None and self.model.autoencoder is not None:
             return batch.latents.float()
-        return self.tokenizer.map_of(batch.images)
+        return self.model.map_of(batch.images)
 
     @torch.compiler.disable
     def _draws(self, batch: Batch, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -54,7 +54,7 @@ class FqganObjective(VqPixelObjective):
 
     Config = FqganObjectiveConfig
     config: FqganObjectiveConfig
-    tokenizer: FqganTokenizer
+    model: FqganTokenizer
 
     def __init__(self, config: FqganObjectiveConfig):
         super().__init__(config)
@@ -64,13 +64,13 @@ class FqganObjective(VqPixelObjective):
         return FqganTokenizer(self.config.model)
 
     def begin_beside(self, seed: int) -> Sequence[nn.Module]:
-        widths, num_vectors = self.tokenizer.quantizer.widths, self.tokenizer.spec.max_tokens
+        widths, num_vectors = self.model.quantizer.widths, self.model.spec.max_tokens
         for number, loss in self._of_branches():
             loss.begin(widths[number], num_vectors, seed)
         return list(self.representation)
 
     def further_losses(self, batch: Batch, quantized: Quantized) -> dict[str, Tensor]:
-        vectors, branches = self.tokenizer.quantizer.slices(quantized.vectors), self.config.model.branches
+        vectors, branches = self.model.quantizer.slices(quantized.vectors), self.config.model.branches
         return {f"representation_{branches[number].name}": loss(vectors[number], batch.images) for number, loss in self._of_branches()}
 
     def _of_branches(self) -> list[tuple[int, ClassFeatureLoss]]:

@@ -33,14 +33,14 @@ class GaussianObjective(PixelObjective):
     """
 
     config: GaussianConfig
-    tokenizer: LatentTokenizer
+    model: LatentTokenizer
 
     def begin(self, tokenizer: Pretrained, seed: int) -> None:
-        self.tokenizer = cast(LatentTokenizer, tokenizer)
+        self.model = cast(LatentTokenizer, tokenizer)
         self.begin_with(tokenizer, seed, [tokenizer])
 
     def losses(self, batch: Batch) -> Losses:
-        model = self.tokenizer
+        model = self.model
         mean, logvar = cast(tuple[Tensor, Tensor], model.gaussians(batch.images))
         vectors = Latents(mean, logvar, None, model.spec).with_noise(self._noise(batch))
         self.look_at(vectors)
@@ -53,5 +53,5 @@ class GaussianObjective(PixelObjective):
 
     def _noise(self, batch: Batch) -> Tensor:
         """(B, N, D)."""
-        shape = (self.tokenizer.spec.num_tokens, self.tokenizer.spec.dim)
+        shape = (self.model.spec.num_tokens, self.model.spec.dim)
         return noise(batch.indices, shape, self.seed, batch.step, NOISE).to(batch.images.device)

@@ -118,7 +118,7 @@ class NestedObjective(nn.Module):
 
     takes_strings = False
     Config = NestedObjectiveConfig
-    tokenizer: NestedTokenizer
+    model: NestedTokenizer
     groups: tuple[Group, ...]
 
     def __init__(self, config: NestedObjectiveConfig):
@@ -213,7 +213,7 @@ class NestedObjective(nn.Module):
         return model
 
     def begin(self, tokenizer: Tokenizer, seed: int) -> None:
-        self.tokenizer = model = cast(NestedTokenizer, tokenizer).train()
+        self.model = model = cast(NestedTokenizer, tokenizer).train()
         self.seed = seed
         self._start = None
         model.requires_grad_(True)
@@ -243,10 +243,10 @@ class NestedObjective(nn.Module):
         self.groups = tuple(group for group in groups if group.parameters)
 
     def latents_digest(self) -> str:
-        return autoencoder_digest(self.tokenizer.autoencoder)
+        return autoencoder_digest(self.model.autoencoder)
 
     def losses(self, batch: Batch) -> Losses:
-        model, config = self.tokenizer, self.config
+        model, config = self.model, self.config
         latents = model.latents_of(self._maps(batch))
         quantized = model.quantize(latents)
         lengths = self._lengths(batch)
@@ -275,18 +275,18 @@ class NestedObjective(nn.Module):
 
     @torch.no_grad()
     def _maps(self, batch: Batch) -> Tensor:
-        if batch.latents is None or self.tokenizer.codes_pixels:
-            return self.tokenizer.map_of(batch.images)
+        if batch.latents is None or self.model.codes_pixels:
+            return self.model.map_of(batch.images)
         return batch.latents
 
     def _grid(self, batch: Batch) -> tuple[int, int]:
         """Rows and columns of tiles of each image."""
-        height, width = self.tokenizer.spec.input_size
+        height, width = self.model.spec.input_size
         return batch.images.shape[2] // height, batch.images.shape[3] // width
 
     def _prefix(self, quantized: Quantized, lengths: Tensor) -> Tensor:
         """Vectors of prefixes; gradients reach the codes through `lookup`, the encoder through what the quantizer lets through."""
-        model = self.tokenizer
+        model = self.model
         covered = model.covered(lengths).view_as(quantized.vectors)
         let_through = quantized.vectors - quantized.vectors.detach()  # 0, but for gradients
         looked_up = model.lookup(quantized.ids, lengths)
@@ -294,7 +294,7 @@ class NestedObjective(nn.Module):
 
     def _lengths(self, batch: Batch) -> list[Tensor]:
         """(B * rows * cols,) tokens of each tile, for each decode of the step."""
-        spec, config, tiles = self.tokenizer.spec, self.config, math.prod(self._grid(batch))
+        spec, config, tiles = self.model.spec, self.config, math.prod(self._grid(batch))
         drawn = draw_lengths(config.prefix, spec, batch.indices, draws_at(self.seed, batch.step, LENGTHS))
         lengths = [own.repeat_interleave(tiles) for own in drawn]
         if config.spread:
@@ -307,13 +307,13 @@ class NestedObjective(nn.Module):
         draws = torch.rand(int(batch.indices.max()) + 1, 1 + tiles, generator=generator)[batch.indices]
         octaves = self.config.spread * draws[:, :1] * (2 * draws[:, 1:] - 1)
         own = (lengths * octaves.flatten().exp2()).round().long()
-        return own.clamp(1, self.tokenizer.spec.max_tokens)
+        return own.clamp(1, self.model.spec.max_tokens)
 
     @torch.no_grad()
     def after_step(self, step: int, ema: Tokenizer) -> None:
         if self.adversary is not None:
             self.adversary.after_step()
-        self.vq.after_step(self.tokenizer.quantizer, cast(NestedTokenizer, ema).quantizer, draws_at(self.seed, step, REVIVAL))
+        self.vq.after_step(self.model.quantizer, cast(NestedTokenizer, ema).quantizer, draws_at(self.seed, step, REVIVAL))
 
 
 def _features(decoded: Decoded) -> Tensor:

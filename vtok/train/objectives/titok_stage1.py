@@ -53,7 +53,7 @@ class TitokStage1Objective(StringObjective):
 
     Config = TitokStage1Config
     config: TitokStage1Config
-    tokenizer: Titok
+    model: Titok
 
     def __init__(self, config: TitokStage1Config):
         super().__init__()
@@ -76,12 +76,12 @@ class TitokStage1Objective(StringObjective):
         return self.config.family(TitokConfig(**dict(self.config.model), pixels=pixels))
 
     def begin(self, tokenizer: Pretrained, seed: int) -> None:
-        self.tokenizer = model = cast(Titok, tokenizer)
+        self.model = model = cast(Titok, tokenizer)
         self.begin_with(model, seed, [model.encoder, model.quantizer, model.decoder.trunk, model.decoder.head])
         self.vq = CodebookSteps(model.quantizer, self.config.vq)
 
     def losses(self, batch: Batch) -> Losses:
-        model = self.tokenizer
+        model = self.model
         wanted = self._proxy_ids(batch.images)
         latents = model.latents(batch.images)
         quantized = model.quantize(latents)
@@ -97,7 +97,7 @@ class TitokStage1Objective(StringObjective):
 
     @torch.no_grad()
     def after_step(self, step: int, ema: Pretrained) -> None:
-        self.vq.after_step(self.tokenizer.quantizer, cast(Titok, ema).quantizer, draws_at(self.seed, step, REVIVAL))
+        self.vq.after_step(self.model.quantizer, cast(Titok, ema).quantizer, draws_at(self.seed, step, REVIVAL))
 
 
 def _proxy(config: TitokStage1Config) -> MaskgitVqgan:

@@ -56,7 +56,7 @@ class TitokStage2Objective(PixelObjective):
 
     Config = TitokStage2Config
     config: TitokStage2Config
-    tokenizer: Titok
+    model: Titok
 
     def __init__(self, config: TitokStage2Config):
         super().__init__(config)
@@ -78,12 +78,12 @@ class TitokStage2Objective(PixelObjective):
         return model
 
     def begin(self, tokenizer: Pretrained, seed: int) -> None:
-        self.tokenizer = model = cast(Titok, tokenizer)
+        self.model = model = cast(Titok, tokenizer)
         self._start = None  # its weights are in the tokenizer now, and nowhere else in checkpoints
         self.begin_with(model, seed, [model.decoder])
 
     def losses(self, batch: Batch) -> Losses:
-        model = self.tokenizer
+        model = self.model
         with torch.no_grad():
             vectors = model.quantize(model.latents(batch.images)).vectors
         decodes = [model.reconstruct(vectors, own, self.options(batch)) for own in self.lengths(batch, model.spec)]

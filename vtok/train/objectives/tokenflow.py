@@ -57,7 +57,7 @@ class TokenflowObjective(VqPixelObjective):
 
     Config = TokenflowObjectiveConfig
     config: TokenflowObjectiveConfig
-    tokenizer: TokenflowTokenizer
+    model: TokenflowTokenizer
 
     def __init__(self, config: TokenflowObjectiveConfig):
         super().__init__(config)
@@ -85,10 +85,10 @@ class TokenflowObjective(VqPixelObjective):
         super().begin(tokenizer, seed)
 
     def quantized(self, batch: Batch, latents: Tensor) -> Quantized:
-        return quantized_with_gaps(self.tokenizer, latents, self.config.skip, draws_at(self.seed, batch.step, SKIPS))
+        return quantized_with_gaps(self.model, latents, self.config.skip, draws_at(self.seed, batch.step, SKIPS))
 
     def further_losses(self, batch: Batch, quantized: Quantized) -> dict[str, Tensor]:
-        return {"semantics": self.semantics(self.tokenizer.semantics(quantized.vectors), batch.images)}
+        return {"semantics": self.semantics(self.model.semantics(quantized.vectors), batch.images)}
 
 
 @torch.compiler.disable

@@ -46,7 +46,7 @@ class TokenflowDecoderObjective(PixelObjective):
 
     Config = TokenflowDecoderConfig
     config: TokenflowDecoderConfig
-    tokenizer: TokenflowTokenizer
+    model: TokenflowTokenizer
 
     def __init__(self, config: TokenflowDecoderConfig):
         super().__init__(config)
@@ -72,12 +72,12 @@ class TokenflowDecoderObjective(PixelObjective):
         return model
 
     def begin(self, tokenizer: Pretrained, seed: int) -> None:
-        self.tokenizer = model = cast(TokenflowTokenizer, tokenizer)
+        self.model = model = cast(TokenflowTokenizer, tokenizer)
         self._start = None  # its weights are in the tokenizer now, and nowhere else in checkpoints
         self.begin_with(model, seed, [part for name, part in model.decoder.named_children() if name != FIRST])
 
     def losses(self, batch: Batch) -> Losses:
-        model = self.tokenizer
+        model = self.model
         with torch.no_grad():
             latents = model.latents(batch.images)
             vectors = quantized_with_gaps(model, latents, self.config.skip, draws_at(self.seed, batch.step, SKIPS)).vectors

@@ -36,15 +36,15 @@ class VqPixelObjective(PixelObjective):
     """
 
     config: VqPixelConfig
-    tokenizer: VqTokenizer
+    model: VqTokenizer
 
     def begin(self, tokenizer: Pretrained, seed: int) -> None:
-        self.tokenizer = model = cast(VqTokenizer, tokenizer)
+        self.model = model = cast(VqTokenizer, tokenizer)
         self.begin_with(model, seed, [model, *self.begin_beside(seed)])
         self.vq = CodebookSteps(model.quantizer, self.config.vq)
 
     def losses(self, batch: Batch) -> Losses:
-        model = self.tokenizer
+        model = self.model
         latents = model.latents(batch.images)
         quantized = self.quantized(batch, latents)
         options = self.options(batch)
@@ -57,7 +57,7 @@ class VqPixelObjective(PixelObjective):
 
     def quantized(self, batch: Batch, latents: Tensor) -> Quantized:  # noqa: ARG002 - for those whose quantizer is told something
         """What is made of latents (B, N, D)."""
-        return self.tokenizer.quantize(latents)
+        return self.model.quantize(latents)
 
     def further_losses(self, batch: Batch, quantized: Quantized) -> dict[str, Tensor]:  # noqa: ARG002 - for those that have some
         """Weighted losses of what was quantised, beside the quantizer's own."""
@@ -66,4 +66,4 @@ class VqPixelObjective(PixelObjective):
     @torch.no_grad()
     def after_step(self, step: int, ema: Pretrained) -> None:
         super().after_step(step, ema)
-        self.vq.after_step(self.tokenizer.quantizer, cast(VqTokenizer, ema).quantizer, draws_at(self.seed, step, REVIVAL))
+        self.vq.after_step(self.model.quantizer, cast(VqTokenizer, ema).quantizer, draws_at(self.seed, step, REVIVAL))
